@@ -1,0 +1,167 @@
+"""Ordinary image files: finding and reading photos, writing pictures, labels and depth."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from anyteacher import pictures
+from anyteacher.errors import DataError
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+LARGEST = 65535
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below a folder, in the order of their names; a file is given back alone.
+
+    Files are chosen by their ending. Hidden files and folders are left out.
+
+    Raises:
+        DataError: when there is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise DataError(f"There is no folder or image at {folder}. Check the path.")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    if not found:
+        endings = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"There is no image in {folder}. Images end in {endings}.")
+    return found
+
+
+def read_image(path: Path) -> Float[Tensor, "3 h w"]:
+    """An image file of any size and kind as RGB in [0, 1].
+
+    Grey, palette, CMYK and 16-bit grey images become RGB; transparent parts become white; the
+    orientation that a camera stored is applied; of an animation, the first frame is taken.
+
+    Raises:
+        DataError: when the file cannot be read as an image; its name is in the message.
+    """
+    try:
+        with Image.open(path) as file:
+            return _to_rgb(ImageOps.exif_transpose(file))
+    # A broken file makes decoders raise nearly anything: OSError, SyntaxError, struct.error, …
+    except Exception as error:
+        raise DataError(f"Cannot read {path} as an image: {error}") from error
+
+
+def _to_rgb(picture: Image.Image) -> Float[Tensor, "3 h w"]:
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip
+        grey = torch.from_numpy(np.asarray(picture).astype(np.float32))
+        if grey.min() < 0 or grey.max() > LARGEST:
+            raise ValueError("its values are beyond 16 bits, so its white is not known")
+        return (grey / LARGEST).repeat(3, 1, 1)
+    if picture.mode == "F":
+        raise ValueError("its values are floating-point numbers, so its white is not known")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        picture = Image.alpha_composite(white, layer)
+    rgb = torch.from_numpy(np.array(picture.convert("RGB")))
+    return rgb.permute(2, 0, 1).float().contiguous() / 255
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside a file, which replaces it once it is fully written.
+
+    The folder is made where there is none. When the block raises, nothing is left behind and a
+    file that was there stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_image(picture: UInt8[Tensor, "3 h w"], path: Path) -> Path:
+    """Writes a picture in the format that the file's ending says; gives the path back."""
+    with replacing(path) as part:
+        Image.fromarray(picture.permute(1, 2, 0).cpu().numpy()).save(part)
+    return path
+
+
+def write_labels(labels: Int[Tensor, "h w"], path: Path) -> Path:
+    """Writes class indices from 0 to 255 as a palette PNG, whose pixel values are the indices."""
+    picture = Image.fromarray(labels.to(torch.uint8).cpu().numpy(), mode="L")
+    picture.putpalette(pictures.palette().flatten().tolist())
+    with replacing(path) as part:
+        picture.save(part)
+    return path
+
+
+def write_depth(
+    depth: Float[Tensor, "1 h w"] | Float[Tensor, "h w"], path: Path, *, scale: float = 1000
+) -> Path:
+    """Writes depth as a 16-bit grey PNG of `scale` steps a metre: millimetres by default.
+
+    The scale is stored in the file (text `depth_scale`). Values that are not finite and positive
+    become 0, which means unknown; a known depth is never written as 0.
+
+    Raises:
+        DataError: when a depth is too far for 16 bits.
+    """
+    values = depth.detach().double().cpu().reshape(depth.shape[-2:])
+    known = values.isfinite() & (values > 0)
+    steps = torch.where(known, (values * scale).round().clamp(min=1), 0.0)
+    if steps.numel() and steps.max() > LARGEST:
+        raise DataError(
+            f"A depth of {steps.max() / scale:.4g} m does not fit into {path}: 16 bits hold "
+            f"{LARGEST / scale:.4g} m at {scale:g} steps a metre. Choose a smaller scale."
+        )
+    text = PngInfo()
+    text.add_text("depth_scale", repr(scale))
+    text.add_text("depth_unit", f"1/{scale:g} m; 0 means unknown")
+    with replacing(path) as part:
+        Image.fromarray(steps.numpy().astype(np.uint16)).save(part, pnginfo=text)
+    return path
+
+
+def read_depth(path: Path, *, scale: float | None = None) -> Float[Tensor, "1 h w"]:
+    """Depth in metres from a 16-bit grey PNG, 0 where unknown.
+
+    Args:
+        path: the file.
+        scale: steps a metre; left out, it is read from the file.
+
+    Raises:
+        DataError: when the file cannot be read, is not grey, or does not say its scale.
+    """
+    try:
+        with Image.open(path) as file:
+            steps, text, mode = np.asarray(file), file.info, file.mode
+    except Exception as error:  # as in read_image
+        raise DataError(f"Cannot read {path} as an image: {error}") from error
+    if steps.ndim != 2 or not mode.startswith("I"):
+        raise DataError(f"{path} holds no 16-bit grey image, but one of mode {mode}.")
+    if scale is None:
+        try:
+            scale = float(text["depth_scale"])
+        except (KeyError, ValueError) as error:
+            raise DataError(
+                f"{path} does not say how many steps make a metre. Give the scale (1000 for "
+                "millimetres, 256 for KITTI)."
+            ) from error
+    return torch.from_numpy(steps.astype(np.float64) / scale).float()[None]

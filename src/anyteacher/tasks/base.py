@@ -1,0 +1,173 @@
+"""What a task is: the loss, the metrics and the pictures of one kind of target.
+
+A task says how a student's raw output is read. It holds no head: the student gives the number of
+channels that the task asks for (`out_channels`), so any model fits.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Shaped, UInt8
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from anyteacher.errors import ConfigError, DataError, did_you_mean
+
+Batch: TypeAlias = Mapping[str, Tensor]
+
+
+class Task(nn.Module, ABC):
+    """One kind of target: how to learn it, measure it and show it.
+
+    A concrete task is one final class. Dense tasks take an output (B, out_channels, h, w) of any
+    size: it is resized bilinearly to the target's. Global tasks take an output (B, out_channels).
+
+    Attributes:
+        target: the key of the batch that the task learns from.
+        monitor: the name of the metric that chooses the best checkpoint.
+        mode: whether a smaller (`min`) or a larger (`max`) value of that metric is better.
+        kind: `dense` for one prediction a pixel, `global` for one an image.
+        out_channels: how many channels the student must give.
+    """
+
+    target: ClassVar[str]
+    monitor: ClassVar[str]
+    mode: ClassVar[Literal["min", "max"]]
+    kind: ClassVar[Literal["dense", "global"]]
+
+    def __init__(self, out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+
+    @abstractmethod
+    def prediction(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """The prediction in the task's units.
+
+        Args:
+            output: the student's raw output.
+            size: height and width that a dense prediction is wanted at.
+        """
+
+    @abstractmethod
+    def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
+        """The loss of a raw output. Computed in float32 at least, whatever the output's type.
+
+        Raises:
+            ConfigError: when the output has the wrong shape.
+            DataError: when the batch lacks the target, or the target is out of range.
+        """
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """New metrics. They raise `DataError` when they are computed over nothing."""
+
+    @abstractmethod
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        """Adds one batch to the metrics; raises as `loss` does."""
+
+    @abstractmethod
+    def draw(self, values: Tensor, like: Tensor | None = None) -> UInt8[Tensor, "b 3 h w"]:
+        """Pictures of predictions or targets.
+
+        Args:
+            values: a batch of predictions, as `prediction` gives them, or of targets.
+            like: values whose range sets the scale of the colours where the task has one. Give
+                the targets, and predictions are drawn on the same scale as their targets.
+        """
+
+    @abstractmethod
+    def save(self, prediction: Tensor, stem: Path) -> list[Path]:
+        """Writes the prediction of one image, without its batch axis.
+
+        Args:
+            prediction: one entry of what `prediction` gives.
+            stem: folder and beginning of the names of the files.
+
+        Returns:
+            The files that were written.
+        """
+
+    def target_of(self, batch: Batch) -> Tensor:
+        """The target in a batch.
+
+        Raises:
+            DataError: when the batch has no such key.
+        """
+        if self.target not in batch:
+            raise DataError(
+                f"{type(self).__name__} learns from '{self.target}', which is not in the batch. "
+                f"{did_you_mean(self.target, batch.keys())} Choose data with that target."
+            )
+        return batch[self.target]
+
+    def check(self, output: Tensor) -> Tensor:
+        """The output, in float32 at least, when its shape is what the task needs.
+
+        Raises:
+            ConfigError: otherwise.
+        """
+        name, channels = type(self).__name__, self.out_channels
+        if not isinstance(output, Tensor):
+            raise ConfigError(
+                f"{name} needs one tensor from the student, which gave a {type(output).__name__}. "
+                "Wrap the student in a module that returns the tensor."
+            )
+        if output.ndim != (4 if self.kind == "dense" else 2) or output.shape[1] != channels:
+            axes = "(batch, {}, height, width)" if self.kind == "dense" else "(batch, {})"
+            raise ConfigError(
+                f"{name} needs an output of shape {axes.format(channels)}, but the student gave "
+                f"{tuple(output.shape)}. Give the student {channels} output channels."
+            )
+        return output.to(torch.promote_types(output.dtype, torch.float32))
+
+
+def resize(
+    maps: Float[Tensor, "b c h w"], size: tuple[int, int]
+) -> Float[Tensor, "b c height width"]:
+    """Bilinear resize with pixel centres aligned; the same tensor when the size is right."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> Float[Tensor, " b"]:
+    """The mean over the valid entries of each image; zero for an image that has none.
+
+    Such an image still counts as one of the batch. So an image has the same weight whatever else
+    is in its batch, and the gradient that data-parallel processes average is the gradient of the
+    whole batch.
+
+    >>> values = torch.tensor([[1.0, 5.0], [1.0, 1.0]])
+    >>> valid_mean(values, torch.tensor([[True, True], [False, False]]))
+    tensor([3., 0.])
+    """
+    kept = torch.where(valid, values, 0.0).flatten(1).sum(1)
+    return kept / valid.flatten(1).sum(1).clamp(min=1)
+
+
+def check_labels(labels: Shaped[Tensor, "*any"], classes: int, ignore: int | None = None) -> None:
+    """Refuses labels that no class has, before a GPU answers with a failed assertion.
+
+    Skipped while `torch.compile` traces, which cannot look at values.
+
+    Raises:
+        DataError: when a label is negative or not below `classes`.
+    """
+    if torch.compiler.is_compiling():
+        return
+    if labels.is_floating_point() or labels.is_complex():
+        raise DataError(f"Labels must be integers, not {labels.dtype}.")
+    known = labels if ignore is None else labels[labels != ignore]
+    if known.numel() == 0:
+        return
+    low, high = (int(end) for end in known.aminmax())
+    if low < 0 or high >= classes:
+        besides = "" if ignore is None else f" (or {ignore} for ignored pixels)"
+        raise DataError(
+            f"Labels run from {low} to {high}, but the task has {classes} classes: "
+            f"0 to {classes - 1}{besides}. Set the number of classes to that of the data."
+        )

@@ -1,0 +1,83 @@
+"""Image classification: one class an image."""
+
+import json
+from pathlib import Path
+from typing import final
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from anyteacher import images, pictures
+from anyteacher.errors import ConfigError
+from anyteacher.metrics import ClassificationMetrics
+from anyteacher.tasks.base import Batch, Task, check_labels
+
+
+@final
+class Classification(Task):
+    """One class for each image, from a vector of logits.
+
+    Args:
+        classes: number of classes.
+        label_smoothing: share of the target that is spread evenly over all classes (Szegedy et
+            al., CVPR 2016).
+    """
+
+    target = "label"
+    monitor = "top1"
+    mode = "max"
+    kind = "global"
+
+    def __init__(self, classes: int, *, label_smoothing: float = 0.0) -> None:
+        super().__init__(out_channels=classes)
+        if classes < 2:
+            raise ConfigError(f"Classification needs at least 2 classes, not {classes}.")
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(f"label_smoothing must lie in [0, 1), not {label_smoothing}.")
+        self.classes, self.label_smoothing = classes, label_smoothing
+
+    def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b classes"]:
+        """The probability of each class; the size is of no matter."""
+        del size
+        return self.check(output).softmax(1)
+
+    def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
+        """Cross-entropy, mean over images."""
+        return F.cross_entropy(
+            self.check(output), self._labels(batch), label_smoothing=self.label_smoothing
+        )
+
+    def metrics(self) -> MetricCollection:
+        """`top1`, and `top5` where there are more than five classes."""
+        return MetricCollection([ClassificationMetrics(classes=self.classes)])
+
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        """Adds one batch to the metrics."""
+        metrics.update(self.check(output), self._labels(batch))
+
+    def draw(
+        self, values: Float[Tensor, "b classes"] | Int[Tensor, " b"], like: Tensor | None = None
+    ) -> UInt8[Tensor, "b 3 h w"]:
+        """A bar a class, as high as its probability; a label is a full bar."""
+        del like  # probabilities have a scale of their own
+        shares = values if values.ndim == 2 else F.one_hot(values.long(), self.classes).float()
+        return pictures.bars(shares)
+
+    def save(self, prediction: Float[Tensor, " classes"], stem: Path) -> list[Path]:
+        """Writes `<stem>.json` with the five best classes and their probabilities."""
+        best = prediction.topk(min(5, self.classes))
+        top = [
+            {"class": index, "probability": share}
+            for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+        path = Path(f"{stem}.json")
+        with images.replacing(path) as part:
+            part.write_text(json.dumps({"top": top}, indent=2) + "\n")
+        return [path]
+
+    def _labels(self, batch: Batch) -> Tensor:
+        target = self.target_of(batch)
+        check_labels(target, self.classes)
+        return target.long()

@@ -1,0 +1,78 @@
+"""Semantic segmentation: one class a pixel."""
+
+from pathlib import Path
+from typing import final
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from anyteacher import images, pictures
+from anyteacher.errors import ConfigError
+from anyteacher.metrics import SegmentationMetrics
+from anyteacher.tasks.base import Batch, Task, check_labels, resize, valid_mean
+
+IGNORE = 255
+
+
+@final
+class Segmentation(Task):
+    """A class for every pixel, from logits with one channel a class.
+
+    The logits are resized to the target. The loss is the cross-entropy, averaged over the labelled
+    pixels of each image and then over the images; pixels labelled 255 are ignored, and an image
+    without a labelled pixel adds zero.
+
+    Args:
+        classes: number of classes, at most 255 (255 itself marks ignored pixels).
+    """
+
+    target = "segmentation"
+    monitor = "miou"
+    mode = "max"
+    kind = "dense"
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(out_channels=classes)
+        if not 2 <= classes <= IGNORE:
+            raise ConfigError(f"Segmentation needs 2 to {IGNORE} classes, not {classes}.")
+        self.classes = classes
+
+    def prediction(self, output: Tensor, size: tuple[int, int]) -> Int[Tensor, "b h w"]:
+        """The index of the best class of each pixel."""
+        return resize(self.check(output), size).argmax(1)
+
+    def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
+        """Cross-entropy over the labelled pixels."""
+        target = self._labels(batch)
+        logits = resize(self.check(output), (target.shape[-2], target.shape[-1]))
+        entropy = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
+        return valid_mean(entropy, target != IGNORE).mean()
+
+    def metrics(self) -> MetricCollection:
+        """`miou` and `pixel_accuracy`."""
+        return MetricCollection([SegmentationMetrics(classes=self.classes, ignore=IGNORE)])
+
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        """Adds one batch to the metrics."""
+        target = self._labels(batch)
+        metrics.update(self.prediction(output, (target.shape[-2], target.shape[-1])), target)
+
+    def draw(
+        self, values: Int[Tensor, "b h w"], like: Tensor | None = None
+    ) -> UInt8[Tensor, "b 3 h w"]:
+        """One colour a class (`pictures.palette`); ignored pixels are black."""
+        del like  # colours of classes have no scale
+        return pictures.classes(values)
+
+    def save(self, prediction: Int[Tensor, "h w"], stem: Path) -> list[Path]:
+        """Writes `<stem>_classes.png` (labels as values) and `<stem>_classes_color.png`."""
+        labels = images.write_labels(prediction, Path(f"{stem}_classes.png"))
+        colors = self.draw(prediction[None])[0]
+        return [labels, images.write_image(colors, Path(f"{stem}_classes_color.png"))]
+
+    def _labels(self, batch: Batch) -> Tensor:
+        target = self.target_of(batch)
+        check_labels(target, self.classes, ignore=IGNORE)
+        return target.long()
