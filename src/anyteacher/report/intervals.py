@@ -1,0 +1,142 @@
+"""Comparisons with their 95 % intervals as SVG, drawn for wide and for narrow screens."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from anyteacher.errors import ConfigError
+from anyteacher.report.axes import LINE, Axis, drawable, span, width_of
+from anyteacher.report.blocks import Block, note
+from anyteacher.report.markup import escape, inline, number, shorten
+
+_EDGE = 40.0  # below the rows: ticks and the label of the axis
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A named estimate and its interval.
+
+    Raises:
+        ConfigError: when a number is not finite, or low <= value <= high does not hold.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        finite = all(drawable(end) for end in (self.low, self.value, self.high))
+        if not finite or not self.low <= self.value <= self.high:
+            raise ConfigError(
+                f"The interval {self.label!r} is {self.value} [{self.low}, {self.high}]. "
+                "Give three finite numbers with low <= value <= high."
+            )
+
+    def __str__(self) -> str:
+        """The numbers, to two digits of the interval's width."""
+        width = self.high - self.low or abs(self.value) or 1.0
+        decimals = min(8, max(0, 1 - math.floor(math.log10(width))))
+        value, low, high = (number(v, decimals) for v in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class IntervalChart(Block):
+    """Differences from a baseline, each with its interval, against the line of no difference.
+
+    A filled point stands for an interval without zero, a hollow one for an interval with it.
+
+    Attributes:
+        title: what is compared with what.
+        x_label: what is measured, with its unit.
+        rows: the comparisons, from top to bottom.
+        mode: whether a smaller ("min") or a larger ("max") value is better.
+        note: what a reader should know to read it, below it.
+
+    Raises:
+        ConfigError: when there is no row.
+    """
+
+    title: str
+    x_label: str
+    rows: Sequence[Interval]
+    mode: Literal["min", "max"]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise ConfigError(f"The chart {self.title!r} has no interval. Leave it out.")
+
+    def html(self) -> str:
+        """A figure with both drawings."""
+        drawings = self.svg(760, kind="wide") + self.svg(380, stacked=True, kind="narrow")
+        return (
+            f'<figure class="block"><figcaption>{inline(self.title)}</figcaption>'
+            f"{drawings}{note(self.note)}</figure>"
+        )
+
+    def svg(self, width: float, *, stacked: bool = False, kind: str = "") -> str:
+        """The drawing alone.
+
+        Args:
+            width: its width; text has the same size at any width.
+            stacked: whether label and numbers stand above the interval instead of beside it.
+            kind: a class for the style sheet.
+        """
+        labels = [shorten(row.label, 40 if not stacked else 48) for row in self.rows]
+        ends = [end for row in self.rows for end in (row.low, row.high)]
+        low, high = span([0.0, *ends])
+        left = 10.0 if stacked else 24 + max(width_of(label) for label in labels)
+        right = 10.0 if stacked else 20 + max(width_of(str(row)) for row in self.rows)
+        axis = Axis(low, high, left, width - right)
+        step, top = (4 * LINE if stacked else 2 * LINE), 1.5 * LINE
+        bottom = top + step * len(self.rows)
+        zero = axis(0.0)
+
+        parts = []
+        for value, text in axis.ticks(max(2, round((width - left - right) / 90))):
+            x = axis(value)
+            parts.append(f'<path class="grid" d="M{x:.1f} {top:.1f}V{bottom:.1f}" />')
+            parts.append(
+                f'<text class="mid" x="{x:.1f}" y="{bottom + LINE:.1f}">{escape(text)}</text>'
+            )
+        parts.append(f'<path class="axis" d="M{zero:.1f} {top - 6:.1f}V{bottom:.1f}" />')
+        parts += self._directions(zero, left, width - right)
+        middle = (left + width - right) / 2
+        parts.append(
+            f'<text class="quiet mid" x="{middle:.1f}" y="{bottom + _EDGE - 4:.1f}">'
+            f"{escape(self.x_label)}</text>"
+        )
+        for position, (row, label) in enumerate(zip(self.rows, labels, strict=True)):
+            y = top + step * (position + 0.5) + (1.1 * LINE if stacked else 0)
+            full = f"<title>{escape(row.label)}</title>"
+            if stacked:
+                parts.append(f'<text x="0" y="{y - 1.9 * LINE:.1f}">{full}{escape(label)}</text>')
+                parts.append(f'<text class="quiet" x="0" y="{y - 0.95 * LINE:.1f}">{row}</text>')
+            else:
+                parts.append(f'<text x="0" y="{y + 4:.1f}">{full}{escape(label)}</text>')
+                parts.append(f'<text class="end" x="{width:.1f}" y="{y + 4:.1f}">{row}</text>')
+            state = "open" if row.low <= 0 <= row.high else "closed"
+            start, end = axis(row.low), axis(row.high)
+            parts.append(
+                f'<path class="bar" d="M{start:.1f} {y - 5:.1f}v10m0 -5H{end:.1f}m0 -5v10" />'
+                f'<circle class="{state}" cx="{axis(row.value):.1f}" cy="{y:.1f}" r="5" />'
+            )
+        spoken = " ".join(f"{row.label}: {row}." for row in self.rows)
+        return (
+            f'<svg class="chart {kind}" viewBox="0 0 {width:.0f} {bottom + _EDGE:.0f}" role="img" '
+            f'aria-label="{escape(f"{self.title}. {self.x_label}. {spoken}")}">'
+            f"{''.join(parts)}</svg>"
+        )
+
+    def _directions(self, zero: float, left: float, right: float) -> list[str]:
+        """Which side of zero is the better one, where there is room to say so."""
+        below, above = ("better", "worse") if self.mode == "min" else ("worse", "better")
+        parts = []
+        if zero - left > width_of(f"← {below}") + 8:
+            parts.append(f'<text class="quiet end" x="{zero - 8:.1f}" y="12">← {below}</text>')
+        if right - zero > width_of(f"{above} →") + 8:
+            parts.append(f'<text class="quiet" x="{zero + 8:.1f}" y="12">{above} →</text>')
+        return parts

@@ -1,0 +1,25 @@
+"""The tables of a report in the terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from anyteacher.report.blocks import Table
+
+
+def print_table(table: Table, console: Console | None = None) -> None:
+    """Prints a table with its caption and note, taking every text as it is."""
+    drawn = RichTable(
+        title=Text(table.caption) if table.caption else None,
+        caption=Text(table.note) if table.note else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for column, numeric in zip(table.columns, table.numeric(), strict=True):
+        drawn.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in table.texts():
+        drawn.add_row(*(Text(cell) for cell in row))
+    (console or Console()).print(drawn)

@@ -1,0 +1,30 @@
+import io
+
+from rich.console import Console
+
+from anyteacher.report import Table, print_table
+
+
+def printed(table, width=80):
+    out = io.StringIO()
+    print_table(table, Console(file=out, width=width, color_system=None))
+    return out.getvalue()
+
+
+def test_the_table_is_printed_with_aligned_numbers():
+    shown = printed(Table(["student", "AbsRel"], [["alone", 0.2], ["b", 10.0]], "Depth", "Lower."))
+    lines = [line.rstrip() for line in shown.splitlines()]
+    alone = next(line for line in lines if "alone" in line)
+    other = next(line for line in lines if "10.000" in line)
+    assert len(alone) == len(other)
+    assert lines[0] == "Depth"
+    assert "Lower." in lines
+
+
+def test_markup_in_cells_is_text():
+    assert "[red]x[/red] [/]" in printed(Table(["[b]a"], [["[red]x[/red] [/]"]]))
+
+
+def test_long_cells_are_folded_not_cut():
+    shown = printed(Table(["a", "b"], [["x" * 50, "y" * 50]]), width=40)
+    assert (shown.count("x"), shown.count("y")) == (50, 50)
