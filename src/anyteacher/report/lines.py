@@ -100,7 +100,7 @@ class LineChart(Block):
         height = max(0.42 * width, 230.0, (len(self.series) + 4) * LINE if beside else 0)
         low, high = span([y for _, y in points], self.log_y)
         y_axis = Axis(low, high, height - 44, 30, self.log_y)
-        y_ticks = y_axis.ticks(max(3, round(height / 60)))
+        y_ticks = y_axis.ticks(max(3, round(height / 50)))
         left = 14 + max((width_of(text) for _, text in y_ticks), default=0.0)
         places = sorted({x for x, _ in points})
         first, last = (places[0], places[-1]) if len(places) > 1 else span(places)
