@@ -105,7 +105,7 @@ def write_image(picture: UInt8[Tensor, "3 h w"], path: Path) -> Path:
 
 def write_labels(labels: Int[Tensor, "h w"], path: Path) -> Path:
     """Writes class indices from 0 to 255 as a palette PNG, whose pixel values are the indices."""
-    picture = Image.fromarray(labels.to(torch.uint8).cpu().numpy(), mode="L")
+    picture = Image.fromarray(labels.to(torch.uint8).cpu().numpy())
     picture.putpalette(pictures.palette().flatten().tolist())
     with replacing(path) as part:
         picture.save(part)

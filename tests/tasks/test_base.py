@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from anyteacher.errors import DataError
+from anyteacher.tasks.base import check_labels, resize, valid_mean
+
+
+def test_valid_mean_of_each_image() -> None:
+    torch.manual_seed(0)
+    values, valid = torch.randn(4, 1, 5, 6), torch.rand(4, 1, 5, 6) < 0.5
+    valid[2] = False
+    values[~valid] = torch.nan
+    slow = [
+        sum(kept) / len(kept) if (kept := values[i][valid[i]].tolist()) else 0.0 for i in range(4)
+    ]
+    torch.testing.assert_close(valid_mean(values, valid), torch.tensor(slow))
+
+
+def test_resize_leaves_the_right_size_alone_and_keeps_planes() -> None:
+    x = torch.linspace(0, 1, 8).reshape(1, 1, 1, 8).expand(1, 1, 4, 8)
+    assert resize(x, (4, 8)) is x
+    wide = resize(x, (12, 24))
+    # A ramp stays a ramp away from the border: pixel centres are aligned, not corners.
+    steps = wide[0, 0, 5, 2:-2].diff()
+    torch.testing.assert_close(steps, torch.full_like(steps, 1 / 7 / 3))
+    torch.testing.assert_close(wide[0, 0, 5, 1::3], x[0, 0, 0])
+
+
+def test_check_labels() -> None:
+    check_labels(torch.tensor([0, 2, 255]), 3, ignore=255)
+    check_labels(torch.tensor([255]), 3, ignore=255)
+    check_labels(torch.tensor([], dtype=torch.long), 3)
+    check_labels(torch.tensor([0, 2], dtype=torch.uint8), 3)
+    with pytest.raises(DataError, match=r"from 0 to 3.*3 classes: 0 to 2\. Set"):
+        check_labels(torch.tensor([0, 3]), 3)
+    with pytest.raises(DataError, match=r"from -1 to 1.*255 for ignored"):
+        check_labels(torch.tensor([-1, 1, 255]), 3, ignore=255)
+    with pytest.raises(DataError, match="integers"):
+        check_labels(torch.tensor([0.0]), 3)

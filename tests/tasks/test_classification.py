@@ -1,0 +1,51 @@
+import json
+import math
+
+import pytest
+import torch
+
+from anyteacher.errors import ConfigError, DataError
+from anyteacher.tasks import Classification
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_equals_the_slow_reference(smoothing: float) -> None:
+    torch.manual_seed(0)
+    output, labels = torch.randn(6, 5, dtype=torch.float64), torch.randint(0, 5, (6,))
+    total = 0.0
+    for logits, label in zip(output.tolist(), labels.tolist(), strict=True):
+        log_sum = math.log(sum(math.exp(x) for x in logits))
+        for index, x in enumerate(logits):
+            wanted = (index == label) * (1 - smoothing) + smoothing / 5
+            total += wanted * (log_sum - x) / 6
+    loss = Classification(5, label_smoothing=smoothing).loss(output, {"label": labels})
+    assert float(loss) == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.parametrize("label", [-1, 10, 255])
+def test_labels_that_no_class_has(label: int) -> None:
+    task = Classification(10)
+    with pytest.raises(DataError, match=f"{label}.*10 classes"):
+        task.loss(torch.zeros(2, 10), {"label": torch.tensor([3, label])})
+
+
+def test_metrics_have_top5_beyond_five_classes() -> None:
+    for classes, names in [(5, {"top1"}), (6, {"top1", "top5"})]:
+        task, metrics = Classification(classes), Classification(classes).metrics()
+        task.update(metrics, torch.eye(classes), {"label": torch.arange(classes)})
+        assert set(metrics.compute()) == names
+
+
+def test_saved_classes_are_the_best(tmp_path) -> None:
+    task = Classification(7)
+    prediction = task.prediction(torch.tensor([[0.0, 3, 1, 2, -1, -2, -3]]), (8, 8))[0]
+    (path,) = task.save(prediction, tmp_path / "photo")
+    top = json.loads(path.read_text())["top"]
+    assert [entry["class"] for entry in top] == [1, 3, 2, 0, 4]
+    assert top[0]["probability"] == pytest.approx(float(prediction[1]))
+
+
+@pytest.mark.parametrize("settings", [{"classes": 1}, {"classes": 3, "label_smoothing": 1.0}])
+def test_impossible_settings(settings: dict) -> None:
+    with pytest.raises(ConfigError, match=r"Classification needs|label_smoothing"):
+        Classification(**settings)

@@ -1,0 +1,135 @@
+import math
+from typing import Literal
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from anyteacher.errors import ConfigError
+from anyteacher.images import read_depth
+from anyteacher.tasks.depth import Depth, log_l1, scale_invariant
+
+
+def example(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Output in log-depth, and a target with holes, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    target = 0.5 + 8 * torch.rand(3, 1, 4, 6, generator=generator, dtype=torch.float64)
+    output = 1 + torch.randn(3, 1, 4, 6, generator=generator, dtype=torch.float64)
+    target[0, 0, 0, :3] = torch.tensor([0.0, math.nan, math.inf])
+    target[2, 0, 1] = 99.0
+    return output, target
+
+
+def slow_losses(output: Tensor, target: Tensor, invariance: float) -> tuple[float, float]:
+    absolute, invariant = [], []
+    for image, truth in zip(output, target, strict=True):
+        d = [
+            y - math.log(g)
+            for y, g in zip(image.flatten().tolist(), truth.flatten().tolist(), strict=True)
+            if math.isfinite(g) and 0.1 <= g <= 20
+        ]
+        n = len(d)
+        absolute.append(sum(abs(x) for x in d) / n)
+        # Eigen et al., equation 4: sum(d^2)/n - lambda/n^2 * sum(d)^2
+        invariant.append(sum(x * x for x in d) / n - invariance / n**2 * sum(d) ** 2)
+    return sum(absolute) / len(absolute), sum(invariant) / len(invariant)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.7, 3.0)])
+def test_loss_equals_the_slow_reference(weights: tuple[float, float]) -> None:
+    output, target = example()
+    absolute, invariant = slow_losses(output, target, 0.5)
+    loss = Depth(log_l1=weights[0], scale_invariant=weights[1]).loss(output, {"depth": target})
+    expected = weights[0] * absolute + weights[1] * invariant
+    assert float(loss) == pytest.approx(expected, rel=1e-12)
+
+
+def test_scale_invariant_at_its_ends() -> None:
+    log_prediction, target = example()
+    valid = target.isfinite() & (target > 0)
+    log_target = torch.where(valid, target, 1.0).log()
+    shifted = log_prediction + torch.tensor([1.0, -2.0, 5.0]).reshape(3, 1, 1, 1)
+    at_one = scale_invariant(log_prediction, log_target, valid, invariance=1)
+    torch.testing.assert_close(
+        scale_invariant(shifted, log_target, valid, invariance=1), at_one, rtol=1e-12, atol=0
+    )
+    assert scale_invariant(log_target + 3, log_target, valid, invariance=1).abs() < 1e-12
+    assert float(scale_invariant(log_target + 3, log_target, valid)) == pytest.approx(4.5)
+    assert float(log_l1(log_target + 3, log_target, valid)) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("output_is", ["log", "depth"])
+def test_gradient_is_that_of_finite_differences(output_is: Literal["log", "depth"]) -> None:
+    output, target = example()
+    if output_is == "depth":
+        output[0, 0, 0, 3:] = torch.tensor([0.05, 0.0, -2.0])  # below min_depth and below zero
+    task = Depth(output_is=output_is)
+    assert torch.autograd.gradcheck(
+        lambda x: task.loss(x, {"depth": target}), output.requires_grad_()
+    )
+
+
+def test_unknown_pixels_have_no_gradient_and_do_not_count() -> None:
+    output, target = example()
+    Depth().loss(output.requires_grad_(), {"depth": target}).backward()
+    known = target.isfinite() & (target > 0) & (target < 20)
+    assert torch.equal(output.grad != 0, known)
+
+
+def test_both_meanings_of_the_output_agree() -> None:
+    output, target = example()
+    output = output.clamp(math.log(0.1), math.log(20))
+    by_log, by_depth = Depth(), Depth(output_is="depth")
+    torch.testing.assert_close(
+        by_log.loss(output, {"depth": target}), by_depth.loss(output.exp(), {"depth": target})
+    )
+    torch.testing.assert_close(
+        by_log.prediction(output, (4, 6)), by_depth.prediction(output.exp(), (4, 6))
+    )
+
+
+def test_depth_output_below_zero_still_learns() -> None:
+    output = torch.full((1, 1, 2, 2), -5.0, requires_grad=True)
+    loss = Depth(output_is="depth").loss(output, {"depth": torch.ones(1, 1, 2, 2)})
+    loss.backward()
+    assert loss.isfinite()
+    assert (output.grad < 0).all()  # more output is better
+
+
+def test_prediction_is_clamped_and_interpolates_logs() -> None:
+    task = Depth(min_depth=0.5, max_depth=8)
+    output = torch.tensor([[[[-100.0, 0.0, 100.0]]]])
+    assert task.prediction(output, (1, 3)).flatten().tolist() == [0.5, 1.0, 8.0]
+    between = task.prediction(torch.tensor([[[[0.0, 2.0]]]]).log1p(), (1, 4))
+    geometric = math.exp(0.25 * math.log(3))
+    assert float(between[0, 0, 0, 1]) == pytest.approx(geometric)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"output_is": "disparity"}, "'disparity'"),
+        ({"min_depth": 0}, "0 < min_depth < max_depth"),
+        ({"min_depth": 5, "max_depth": 2}, "max_depth is 2"),
+        ({"max_depth": math.inf}, "inf"),
+        ({"log_l1": 0, "scale_invariant": 0}, "one must be positive"),
+        ({"log_l1": -1}, "must not be negative"),
+    ],
+)
+def test_impossible_settings(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Depth(**settings)
+
+
+@pytest.mark.parametrize(("max_depth", "scale"), [(20.0, 1000), (80.0, 256)])
+def test_save(tmp_path, max_depth: float, scale: int) -> None:
+    task = Depth(max_depth=max_depth)
+    prediction = task.prediction(torch.linspace(-3, 5, 35).reshape(1, 1, 5, 7), (5, 7))[0]
+    depth, colors = task.save(prediction, tmp_path / "photo")
+    assert [depth.name, colors.name] == ["photo_depth.png", "photo_depth_color.png"]
+    assert (read_depth(depth) - prediction).abs().max() <= 0.5 / scale + 1e-6
+    with Image.open(depth) as picture:
+        assert picture.info["depth_scale"] == str(scale)
+    with Image.open(colors) as picture:
+        assert picture.mode == "RGB"

@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anyteacher.errors import ConfigError, DataError
+from anyteacher.tasks import Segmentation
+
+
+def test_loss_equals_the_slow_reference() -> None:
+    torch.manual_seed(0)
+    output = torch.randn(3, 4, 5, 6, dtype=torch.float64)
+    target = torch.randint(0, 4, (3, 5, 6))
+    target[torch.rand(3, 5, 6) < 0.3] = 255
+    target[1] = 255
+    images = []
+    for logits, labels in zip(output, target, strict=True):
+        losses = [
+            math.log(sum(math.exp(x) for x in logits[:, y, x].tolist()))
+            - float(logits[labels[y, x], y, x])
+            for y in range(5)
+            for x in range(6)
+            if labels[y, x] != 255
+        ]
+        images.append(sum(losses) / len(losses) if losses else 0.0)
+    loss = Segmentation(4).loss(output, {"segmentation": target})
+    assert float(loss) == pytest.approx(sum(images) / 3, rel=1e-12)
+
+
+def test_labels_of_eight_bits_are_welcome() -> None:
+    task, output = Segmentation(4), torch.randn(2, 4, 3, 3)
+    target = torch.randint(0, 4, (2, 3, 3))
+    small = target.to(torch.uint8)
+    assert task.loss(output, {"segmentation": small}) == task.loss(output, {"segmentation": target})
+
+
+@pytest.mark.parametrize("label", [-1, 4, 254])
+def test_labels_that_no_class_has(label: int) -> None:
+    task = Segmentation(4)
+    target = torch.zeros(2, 3, 3, dtype=torch.long)
+    target[0, 0, 0] = label
+    batch = {"segmentation": target}
+    with pytest.raises(DataError, match=f"{label}.*4 classes"):
+        task.loss(torch.zeros(2, 4, 3, 3), batch)
+    with pytest.raises(DataError, match=f"{label}.*4 classes"):
+        task.update(task.metrics(), torch.zeros(2, 4, 3, 3), batch)
+
+
+@pytest.mark.parametrize("classes", [0, 1, 256])
+def test_impossible_numbers_of_classes(classes: int) -> None:
+    with pytest.raises(ConfigError, match=str(classes)):
+        Segmentation(classes)
+
+
+def test_saved_values_are_the_labels(tmp_path) -> None:
+    prediction = torch.arange(35).reshape(5, 7) % 6
+    labels, colors = Segmentation(6).save(prediction, tmp_path / "photo")
+    assert [labels.name, colors.name] == ["photo_classes.png", "photo_classes_color.png"]
+    with Image.open(labels) as picture:
+        assert np.array_equal(np.asarray(picture), prediction.numpy())
+        as_colors = np.asarray(picture.convert("RGB"))
+    with Image.open(colors) as picture:
+        assert np.array_equal(np.asarray(picture), as_colors)
