@@ -153,7 +153,8 @@ def render(
         "image" (B,3,H,W) in [0, 1] and those asked for of
         "depth" (B,1,H,W), metres along the optical axis;
         "segmentation" (B,H,W), numbers of `CLASSES`;
-        "normals" (B,3,H,W), unit, x right, y down, z forward, towards the camera;
+        "normals" (B,3,H,W), unit, x right, y down, z forward, on the side that the camera sees
+        (at the rim of a wide picture their z may be positive all the same);
         "edges" (B,1,H,W), 1 on both sides of every jump of depth, normal or class;
         "relit" (B,3,H,W), the scene at night by a warm lantern to the left of the camera;
         "presence" (B,4) and "count" (B,4) of the kinds in `KINDS` that are visible, which is from

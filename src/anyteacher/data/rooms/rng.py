@@ -99,7 +99,7 @@ def sine(turns: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
 
     >>> import torch
     >>> [round(float(v), 6) for v in sine(torch.tensor([0.0, 0.25, 0.5, 0.75, 1.25]))]
-    [0.0, 1.0, 0.0, -1.0, 1.0]
+    [0.0, 1.0, -0.0, -1.0, 1.0]
     """
     x = turns - torch.floor(turns + 0.5)
     y = 16.0 * x * (0.5 - x.abs())

@@ -1,0 +1,192 @@
+"""Loaders whose batches depend on the seed, the epoch and the position alone.
+
+Training that is killed in the middle of an epoch goes on with the batch at which it was stopped:
+the order of an epoch is a function of (seed, epoch), and `ResumableLoader` tells Lightning's
+checkpoints, through `state_dict`, how many batches it has handed out. Under DDP each process takes
+every n-th image of the same order, so n processes see together, step by step, what one process with
+n times the batch would see.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data.distributed import DistributedSampler
+
+from anyteacher.errors import ConfigError
+
+Batch = dict[str, Tensor]
+
+
+class Samples(Sequence[Batch]):
+    """Samples that were fetched together: a batch already, and the list that torch expects."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(next(iter(self.batch.values())))
+
+    def __getitem__(self, index: Any) -> Any:
+        """One sample, by its place in the batch."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return {key: value[index] for key, value in self.batch.items()}
+
+
+def collate(samples: Sequence[Batch]) -> Batch:
+    """A batch: without any work for samples that were fetched together."""
+    if isinstance(samples, Samples):
+        return samples.batch
+    batch: Batch = default_collate(list(samples))
+    return batch
+
+
+class ResumableSampler(DistributedSampler[Any]):
+    """A shuffled order that depends on (seed, epoch) alone and may start in the middle.
+
+    It is a `DistributedSampler`, so Lightning leaves it in place and calls its `set_epoch`.
+
+    Args:
+        dataset: what to draw from.
+        seed: with the epoch, decides the order.
+        num_replicas: processes that train together.
+        rank: this process.
+
+    >>> sampler = ResumableSampler(range(4), seed=3)
+    >>> sampler.set_epoch(1)
+    >>> order = list(sampler)
+    >>> sampler.skip = 1
+    >>> list(sampler) == order[1:]
+    True
+    """
+
+    def __init__(
+        self, dataset: Any, *, seed: int = 0, num_replicas: int = 1, rank: int = 0
+    ) -> None:
+        # torch adds the epoch to the seed; far apart, seeds share no epoch's order.
+        super().__init__(
+            dataset, num_replicas, rank, shuffle=True, seed=seed * 1_000_003, drop_last=True
+        )
+        self.skip = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(list(super().__iter__())[self.skip :])
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A training loader that can be saved and goes on where it was.
+
+    Args:
+        dataset: fetched batch by batch where it has `__getitems__`.
+        batch_size: images a batch and process; an incomplete last batch is left out.
+        seed: decides the order of every epoch.
+        num_replicas: processes that train together.
+        rank: this process.
+        num_workers: worker processes.
+
+    Raises:
+        ConfigError: when there are fewer images than processes.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        num_replicas: int = 1,
+        rank: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        sampler = ResumableSampler(dataset, seed=seed, num_replicas=num_replicas, rank=rank)
+        if len(sampler) < 1:
+            raise ConfigError(
+                f"{num_replicas} processes cannot share a training set of {len(sampler.dataset)} "  # type: ignore[arg-type]
+                "images. Use fewer processes or more images."
+            )
+        super().__init__(
+            dataset,
+            # A training set smaller than a batch is one batch, instead of none.
+            batch_size=min(batch_size, len(sampler)),
+            sampler=sampler,
+            drop_last=True,
+            **_loader_options(num_workers),
+        )
+        self._order = sampler
+        self._start = (0, 0)
+        self._done = 0
+
+    def __iter__(self) -> Any:
+        """The batches of the sampler's epoch, from where the loader was saved."""
+        epoch, done = self._start
+        self._done = done if epoch == self._order.epoch and done < len(self) else 0
+        self._order.skip = self._done * (self.batch_size or 1)
+        for batch in super().__iter__():
+            self._done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and how many of its batches were handed out."""
+        return {"epoch": self._order.epoch, "batch": self._done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Makes the next pass go on there, if it is one of the same epoch."""
+        self._start = (state["epoch"], state["batch"])
+
+
+def _loader_options(num_workers: int) -> dict[str, Any]:
+    return {
+        "num_workers": num_workers,
+        "collate_fn": collate,
+        "persistent_workers": num_workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        # Workers are seeded from this generator. Without it, each pass would draw from torch's
+        # global one, and a resumed run would draw another number of times.
+        "generator": torch.Generator(),
+    }
+
+
+class DataModule(LightningDataModule):  # type: ignore[misc]
+    """Train, validation and test loaders over three data sets, which a subclass sets up.
+
+    Args:
+        batch_size: images a batch and process.
+        num_workers: worker processes of each loader.
+        seed: decides the order of training.
+    """
+
+    train: Dataset[Any]
+    val: Dataset[Any]
+    test: Dataset[Any]
+
+    def __init__(self, batch_size: int, num_workers: int, seed: int) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"The batch size must be at least 1; got {batch_size}.")
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled by (seed, epoch), this process's share."""
+        return ResumableLoader(
+            self.train,
+            self.batch_size,
+            seed=self.seed,
+            num_replicas=self.trainer.world_size if self.trainer else 1,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            num_workers=self.num_workers,
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """In order."""
+        return self._ordered(self.val)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """In order."""
+        return self._ordered(self.test)
+
+    def _ordered(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        return DataLoader(dataset, self.batch_size, **_loader_options(self.num_workers))
