@@ -93,6 +93,7 @@ def test_depth_on_the_range_of_another() -> None:
     guess = torch.tensor([[4.0, 100.0], [0.5, 3.0]]).reshape(2, 1, 1, 2)
     table = pictures.scale_table("depth")
     drawn = pictures.depth(guess, like=truth)
+    assert (drawn[0, :, 0, 0].int() - table[128].int()).abs().max() <= 2
     assert torch.equal(drawn[0, :, 0, 1], table[0])
     assert torch.equal(drawn[1, :, 0, 0], table[255])
     assert torch.equal(drawn[1, :, 0, 1], table[0])

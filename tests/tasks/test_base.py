@@ -8,7 +8,8 @@ from anyteacher.tasks.base import check_labels, resize, valid_mean
 def test_valid_mean_of_each_image() -> None:
     torch.manual_seed(0)
     values, valid = torch.randn(4, 1, 5, 6), torch.rand(4, 1, 5, 6) < 0.5
-    valid[2] = False
+    valid[2:] = False
+    valid[3, 0, 0, 0] = True
     values[~valid] = torch.nan
     slow = [
         sum(kept) / len(kept) if (kept := values[i][valid[i]].tolist()) else 0.0 for i in range(4)
