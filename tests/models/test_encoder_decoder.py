@@ -51,6 +51,15 @@ def test_every_parameter_learns_and_files_can_hold_them() -> None:
         assert parameter.is_contiguous(), name
 
 
+def test_skip_connections_carry_detail() -> None:
+    torch.manual_seed(0)
+    model = EncoderDecoder(1, width=4).eval()
+    for narrow in model.narrow:
+        torch.nn.init.zeros_(narrow.weight)  # cuts the way through the deeper stages
+    first, second = model(torch.rand(2, 3, 32, 32))
+    assert (first - second).abs().max() > 1e-4
+
+
 def test_channels_last_changes_nothing() -> None:
     torch.manual_seed(0)
     model, images = EncoderDecoder(1, width=4).double().eval(), torch.rand(2, 3, 20, 36).double()
