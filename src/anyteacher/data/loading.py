@@ -7,6 +7,7 @@ every n-th image of the same order, so n processes see together, step by step, w
 n times the batch would see.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -150,7 +151,7 @@ def _loader_options(num_workers: int) -> dict[str, Any]:
     }
 
 
-class DataModule(LightningDataModule):  # type: ignore[misc]
+class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
     """Train, validation and test loaders over three data sets, which a subclass sets up.
 
     Args:
@@ -168,6 +169,10 @@ class DataModule(LightningDataModule):  # type: ignore[misc]
         if batch_size < 1:
             raise ConfigError(f"The batch size must be at least 1; got {batch_size}.")
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+
+    @abstractmethod
+    def setup(self, stage: str) -> None:
+        """Makes the data sets that a stage needs: "fit", "validate" or "test"."""
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled by (seed, epoch), this process's share."""

@@ -104,7 +104,8 @@ class RoomsDataset(Dataset[Batch]):
             def make(start: int, end: int) -> dict[str, store.Array]:
                 return self._render(range(start, end), missing)
 
-            store.write(folder, missing, self.length, make, step=step)
+            title = f"Rendering rooms: {self.split}"
+            store.write(folder, missing, self.length, make, step=step, title=title)
 
     def _open(self, folder: Path) -> None:
         self._arrays = {t: store.read(folder / f"{t}.npy", self.length) for t in self.targets}

@@ -33,14 +33,14 @@ def _keep(near: Tensor, far: Tensor, hit: Tensor) -> Interval:
 
 def _slab(origin: Tensor, direction: Tensor, half: Tensor) -> Interval:
     """The interval in which |coordinate| <= half; never empty, since directions are never 0."""
-    inverse = 1.0 / away_from_zero(direction)
+    inverse = away_from_zero(direction).reciprocal()
     centre, reach = -origin * inverse, half * inverse.abs()
     return centre - reach, centre + reach
 
 
 def sphere(origin: Vec, direction: Vec, radius: Tensor) -> Interval:
     """A ball."""
-    inverse = 1.0 / dot(direction, direction)
+    inverse = dot(direction, direction).reciprocal()
     middle = -dot(origin, direction) * inverse
     # The squared distance of the line from the centre, without the cancellation of b*b - a*c.
     px, py, pz = (o + middle * d for o, d in zip(origin, direction, strict=True))
@@ -62,7 +62,7 @@ def box(origin: Vec, direction: Vec, half: Vec) -> Interval:
 def cylinder(origin: Vec, direction: Vec, radius: Tensor, half: Tensor) -> Interval:
     """An upright cylinder with both ends closed."""
     (ox, oy, oz), (dx, dy, dz) = origin, direction
-    inverse = 1.0 / (dx * dx + dz * dz).clamp(min=_TINY)
+    inverse = (dx * dx + dz * dz).clamp(min=_TINY).reciprocal()
     middle = -(ox * dx + oz * dz) * inverse
     px, pz = ox + middle * dx, oz + middle * dz
     room = radius * radius - (px * px + pz * pz)
@@ -87,7 +87,7 @@ def cone(origin: Vec, direction: Vec, radius: Tensor, half: Tensor) -> Interval:
     b = ox * dx + oz * dz + squared * drop * dy
     c = ox * ox + oz * oz - squared * drop * drop
     room = b * b - a * c
-    inverse = 1.0 / a
+    inverse = a.reciprocal()
     middle, reach = -b * inverse, torch.sqrt(room.clamp(min=0.0)) * inverse.abs()
     low, high = middle - reach, middle + reach
     # A ray steeper than the side (a < 0) is outside between the roots: it is in the lower cone

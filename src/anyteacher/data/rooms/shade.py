@@ -65,14 +65,14 @@ class Shading:
         open_ = _openness(scene, (px, py, pz), (nx, ny, nz))
         self._open = open_.repeat(1, len(OFFSETS)) * (0.8 + 0.2 * surface.normal[1])
         to_eye = _minus(columns(scene.eye[:, None]), surface.point)
-        self._to_eye = _scaled(to_eye, 1.0 / torch.sqrt(dot(to_eye, to_eye)))
+        self._to_eye = _scaled(to_eye, torch.sqrt(dot(to_eye, to_eye)).reciprocal())
 
     def picture(self, lighting: Float[Tensor, "b 9"]) -> Float[Tensor, "b 3 n"]:
         """Colours of all rays under a lamp: its place, its light, the ambient light."""
         surface, light, ambient = self._surface, lighting[:, 3:6], lighting[:, 6:]
         from_lamp = _minus(surface.point, columns(lighting[:, None, :3]))
         d2 = dot(from_lamp, from_lamp)
-        to_lamp = _scaled(from_lamp, -1.0 / torch.sqrt(d2))
+        to_lamp = _scaled(from_lamp, -torch.sqrt(d2).reciprocal())
         facing = dot(to_lamp, surface.normal).clamp(min=0.0)
         # Softer than 1 / d^2: real rooms send much of the light around.
         arriving = self._objects.lit(lighting[:, :3].contiguous(), from_lamp) / (0.35 + 0.28 * d2)

@@ -16,6 +16,7 @@ _COLUMNS = ("image", "depth", "classes", "normals", "edges", "at night")
 def _caption(count: Tensor) -> str:
     """The visible objects in words.
 
+    >>> import torch
     >>> _caption(torch.tensor([2, 0, 0, 1]))
     '2 spheres, 1 cone'
     """

@@ -71,6 +71,7 @@ def write(
     make: Callable[[int, int], dict[str, Array]],
     *,
     step: int,
+    title: str,
 ) -> None:
     """Generates the files of some targets, with a bar that shows how far it is.
 
@@ -80,10 +81,11 @@ def write(
         length: number of scenes.
         make: gives the compact values of the scenes from one number up to another.
         step: scenes made at once.
+        title: what to write beside the bar.
     """
     with ExitStack() as stack:
         bar = stack.enter_context(_bar())
-        job = bar.add_task(f"Rooms for {folder.name}", total=length)
+        job = bar.add_task(title, total=length)
         paths = {target: folder / f"{target}.npy" for target in targets}
         parts = {t: stack.enter_context(replacing(path)) for t, path in paths.items()}
         files = {t: stack.enter_context(part.open("wb")) for t, part in parts.items()}
