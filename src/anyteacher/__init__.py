@@ -1,1 +1,27 @@
-"""Cross-task knowledge distillation."""
+"""Cross-task knowledge distillation: train a small vision model with any teacher, or with none."""
+
+from anyteacher import losses, projectors, teachers
+from anyteacher.distiller import Distiller, Output
+from anyteacher.errors import AnyteacherError
+from anyteacher.layout import Layout
+from anyteacher.link import Link
+from anyteacher.normalization import IMAGENET, ImageNorm
+from anyteacher.taps import Tap
+from anyteacher.teacher import Teacher
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "IMAGENET",
+    "AnyteacherError",
+    "Distiller",
+    "ImageNorm",
+    "Layout",
+    "Link",
+    "Output",
+    "Tap",
+    "Teacher",
+    "losses",
+    "projectors",
+    "teachers",
+]

@@ -1,0 +1,87 @@
+"""Normalisation of features before they are projected and compared, and of images."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from anyteacher.errors import ConfigError, LayoutError, did_you_mean
+
+Norm = Literal["none", "batch", "layer", "l2"]
+
+
+def normalize(x: Float[Tensor, "b c *grid"], how: Norm, eps: float = 1e-5) -> Tensor:
+    """Normalises a map (B, C, H, W) or vector (B, C) over its batch or its channels.
+
+    Args:
+        x: The feature.
+        how: `none`; `batch`: every channel to zero mean and unit variance over the batch and its
+            positions, without learned parameters or running statistics (under data parallelism:
+            over the process's own share of the batch); `layer`: every position to zero mean and
+            unit variance over its channels; `l2`: every position to unit length.
+        eps: Added to the variance, or the least length divided by.
+
+    Raises:
+        LayoutError: when there is one row only and `how` is `batch`: its variance says nothing.
+        ConfigError: when `how` is unknown.
+    """
+    if how == "none":
+        return x
+    x = x.to(torch.promote_types(x.dtype, torch.float32))  # half precision has no room for squares
+    if how == "batch":
+        rows = x.numel() // max(1, x.shape[1])
+        if rows < 2:
+            raise LayoutError(
+                f"Normalising a feature of shape {tuple(x.shape)} over the batch needs at least "
+                f"two rows and this has {rows}. Use a larger batch, or 'layer' or 'l2'."
+            )
+        return standardize(x, [axis for axis in range(x.ndim) if axis != 1], eps)
+    if how == "layer":
+        return standardize(x, [1], eps)
+    if how == "l2":
+        return F.normalize(x, dim=1, eps=eps)
+    raise ConfigError(f"Unknown normalisation '{how}'. {did_you_mean(how, get_args(Norm))}")
+
+
+def standardize(x: Tensor, axes: list[int], eps: float = 1e-5) -> Tensor:
+    """Zero mean and unit variance over the given axes; one row alone becomes zero."""
+    variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+    return (x - mean) * (variance + eps).rsqrt()
+
+
+@dataclass(frozen=True)
+class ImageNorm:
+    """How images in [0, 1] were, or are to be, normalised: `(image - mean) / std` per channel.
+
+    Args:
+        mean: One number for each channel, or one for all.
+        std: Likewise; positive.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if not self.mean or not self.std or min(self.std) <= 0:
+            raise ConfigError(
+                f"Image normalisation needs a mean and a positive std, got {self.mean} and "
+                f"{self.std}."
+            )
+        if len({len(self.mean), len(self.std), 1}) > 2:
+            raise ConfigError(
+                f"Image normalisation has {len(self.mean)} means and {len(self.std)} stds; "
+                "give one for each channel, or one for all."
+            )
+
+    def to(self, other: "ImageNorm") -> tuple[Float[Tensor, "c 1 1"], Float[Tensor, "d 1 1"]]:
+        """Scale and shift that take images of this normalisation to the other, in one step."""
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        other_mean, other_std = torch.tensor(other.mean), torch.tensor(other.std)
+        scale, shift = std / other_std, (mean - other_mean) / other_std
+        return scale[:, None, None], shift[:, None, None]
+
+
+IMAGENET = ImageNorm((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -1,0 +1,307 @@
+"""Taps: the features of named modules, read while a model runs and without touching it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from anyteacher.errors import TapError, did_you_mean
+
+Side = Literal["output", "input"]
+Point = tuple[str, Side]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One place in a model.
+
+    Args:
+        path: Dotted path of a module, as in `model.named_modules()`; "" is the model itself.
+        key: Which item, where the module gives a tuple, list or mapping: an index or a key.
+        side: The module's output, or its (first) input.
+        call: Which call, where the module runs several times in one forward; -1 is the last.
+    """
+
+    path: str
+    key: int | str | None = None
+    side: Side = "output"
+    call: int = -1
+
+    @classmethod
+    def parse(cls, text: "str | Tap") -> "Tap":
+        """A tap from its short form: `path`, `path[key]`, `input:path`.
+
+        >>> Tap.parse("blocks.11")
+        Tap(path='blocks.11', key=None, side='output', call=-1)
+        >>> str(Tap.parse("input:encoder[last_hidden_state]"))
+        'input:encoder[last_hidden_state]'
+        """
+        if isinstance(text, Tap):
+            return text
+        side: Side = "input" if text.startswith("input:") else "output"
+        path = text.removeprefix("input:")
+        key: int | str | None = None
+        if path.endswith("]") and "[" in path:
+            path, _, inner = path[:-1].partition("[")
+            key = int(inner) if inner.lstrip("-").isdigit() else inner
+        return cls(path, key, side)
+
+    def __str__(self) -> str:
+        item = "" if self.key is None else f"[{self.key}]"
+        call = "" if self.call == -1 else f" (call {self.call})"
+        return f"{'input:' if self.side == 'input' else ''}{self.path}{item}{call}"
+
+    @property
+    def point(self) -> Point:
+        """Where the hook goes; taps that differ only by key or call share it."""
+        return self.path, self.side
+
+
+def find_module(model: nn.Module, path: str) -> nn.Module:
+    """The module at a path; the wrappers of `torch.compile` and DDP may be left out of it.
+
+    Raises:
+        TapError: naming the nearest paths when there is none.
+    """
+    module = model
+    for part in path.split(".") if path else ():
+        while part not in module._modules:
+            inner = module._modules.get("_orig_mod") or module._modules.get("module")
+            if inner is None:
+                known = [name for name, _ in model.named_modules() if name]
+                raise TapError(
+                    f"{type(model).__name__} has no module '{path}'. {did_you_mean(path, known)} "
+                    "`anyteacher taps` lists the candidates."
+                )
+            module = inner
+        child = module._modules[part]
+        if child is None:
+            raise TapError(f"{type(model).__name__} has an empty slot at '{path}', not a module.")
+        module = child
+    return module
+
+
+class _Stop(BaseException):
+    """Ends a forward after its last tap. Not an Exception: no model's `except` must catch it."""
+
+
+@dataclass
+class _Capture:
+    """What the hooks share. Plain data, so that a model with hooks still copies and pickles."""
+
+    active: bool = False
+    values: dict[Point, list[Any]] = field(default_factory=dict)
+    versions: dict[Point, list[int]] = field(default_factory=dict)
+    grad: dict[Point, bool] = field(default_factory=dict)
+    order: list[tuple[Point, int]] = field(default_factory=list)
+    probing: bool = False
+    clone: set[Point] = field(default_factory=set)
+    stop: tuple[Point, int] | None = None
+
+    def reset(self) -> None:
+        """Forgets what one forward recorded."""
+        self.values.clear()
+        self.versions.clear()
+        self.grad.clear()
+        self.order.clear()
+
+
+class _Hook:
+    """Records at one point while a forward is watched, and does nothing otherwise."""
+
+    def __init__(self, capture: _Capture, point: Point) -> None:
+        self.capture, self.point = capture, point
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], third: Any) -> None:
+        # Inactive outside of a watched forward: a recomputation for activation checkpointing, or
+        # a user's own call of the model, must neither record nor keep anything alive.
+        if not self.capture.active:
+            return
+        capture, point = self.capture, self.point
+        if point[1] == "output":
+            value = third
+        else:  # a hook before the forward: `third` holds the keyword arguments
+            value = args[0] if args else next(iter(third.values()), None)
+        if point in capture.clone:
+            value = _map_tensors(value, Tensor.clone)
+        seen = capture.values.setdefault(point, [])
+        seen.append(value)
+        capture.grad[point] = torch.is_grad_enabled()
+        if capture.probing:
+            capture.order.append((point, len(seen)))
+            capture.versions.setdefault(point, []).append(_version(value))
+        if capture.stop == (point, len(seen)) and not torch.compiler.is_compiling():
+            raise _Stop
+
+
+class Recorder:
+    """Runs a model and returns what the taps saw.
+
+    The hooks stay on the model until `remove`, so that the surrounding step can be compiled; they
+    do nothing outside of `run`. Modules that run several times, and modules that stand at several
+    paths, are told apart by call and path.
+
+    Args:
+        model: Any module.
+        taps: Where to read.
+
+    Raises:
+        TapError: for a path that the model has not, naming the nearest ones.
+    """
+
+    def __init__(self, model: nn.Module, taps: Sequence[Tap]) -> None:
+        self.model = model
+        self.taps = tuple(taps)
+        self._capture = _Capture()
+        self._handles: list[RemovableHandle] = []
+        for path, side in dict.fromkeys(tap.point for tap in self.taps):
+            module, hook = find_module(model, path), _Hook(self._capture, (path, side))
+            if side == "input":
+                handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+            else:
+                handle = module.register_forward_hook(hook)
+            self._handles.append(handle)
+
+    def probe(self, *args: Any, stop_early: bool = False, **kwargs: Any) -> dict[Tap, Tensor]:
+        """One forward without gradients that learns what later ones need to know.
+
+        That is: which features a later module overwrites in place (they are copied from now on),
+        and, with `stop_early`, after which call nothing more is needed. Modes, buffers and the
+        random state are the caller's to keep.
+
+        Raises:
+            TapError: when a tap is not reached, or holds no single tensor.
+        """
+        capture = self._capture
+        with torch.no_grad(), self._watch(probing=True):
+            self.model(*args, **kwargs)
+            features = self._collect()
+            for point, versions in capture.versions.items():
+                now = [_version(value) for value in capture.values[point]]
+                if now != versions:
+                    capture.clone.add(point)
+            if capture.clone:
+                capture.reset()
+                self.model(*args, **kwargs)
+                features = self._collect()
+            if stop_early:
+                capture.stop = self._last_needed()
+        return features
+
+    def _last_needed(self) -> tuple[Point, int] | None:
+        counts = {point: len(values) for point, values in self._capture.values.items()}
+        needed = {
+            (tap.point, tap.call % counts[tap.point] + 1)
+            for tap in self.taps
+            if tap.point in counts
+        }
+        return next((event for event in reversed(self._capture.order) if event in needed), None)
+
+    def run(self, *args: Any, **kwargs: Any) -> tuple[Any, dict[Tap, Tensor]]:
+        """The model's output (None where the forward was stopped early) and the features.
+
+        Raises:
+            TapError: when a tap is not reached, holds no single tensor, or lies inside a
+                reentrant activation checkpoint, where no gradient can reach it.
+        """
+        with self._watch(probing=False):
+            output = None
+            with suppress(_Stop):
+                output = self.model(*args, **kwargs)
+            return output, self._collect()
+
+    @contextmanager
+    def _watch(self, *, probing: bool) -> Iterator[None]:
+        capture = self._capture
+        capture.active, capture.probing = True, probing
+        try:
+            yield
+        finally:
+            capture.active = capture.probing = False
+            capture.reset()
+
+    def _collect(self) -> dict[Tap, Tensor]:
+        return {tap: self._feature(tap) for tap in self.taps}
+
+    def _feature(self, tap: Tap) -> Tensor:
+        capture = self._capture
+        calls = capture.values.get(tap.point, [])
+        if not -len(calls) <= tap.call < len(calls):
+            times = f"ran {len(calls)} times" if calls else "was not reached"
+            raise TapError(
+                f"Tap '{tap}': the module {times} in this forward of {type(self.model).__name__}. "
+                "Tap a module that every forward runs, or leave `call` at -1."
+            )
+        if torch.is_grad_enabled() and not capture.grad[tap.point]:
+            raise TapError(
+                f"Tap '{tap}' was read where gradients are off: the model's own no_grad, or a "
+                "reentrant activation checkpoint. Use checkpoint(…, use_reentrant=False), or tap "
+                "the checkpointed block from outside."
+            )
+        return select(calls[tap.call], tap)
+
+    def remove(self) -> None:
+        """Takes the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+def select(value: Any, tap: Tap) -> Tensor:
+    """The tensor in what a module gave or took.
+
+    Raises:
+        TapError: when there is none, or several and the tap names no item.
+    """
+    if tap.key is not None:
+        try:
+            value = value[tap.key]
+        except (KeyError, IndexError, TypeError) as error:
+            raise TapError(f"Tap '{tap}': no such item. It holds {describe(value)}.") from error
+    if isinstance(value, Tensor):
+        return value
+    items = _items(value)
+    tensors = [item for item in items.values() if isinstance(item, Tensor)]
+    if len(tensors) == 1:
+        return tensors[0]
+    example = next(iter(items), 0)
+    hint = f"Name an item: '{replace(tap, key=example)}'." if items else "Tap another module."
+    raise TapError(f"Tap '{tap}' holds {describe(value)}, not one tensor. {hint}")
+
+
+def _items(value: Any) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    return dict(enumerate(value)) if isinstance(value, tuple | list) else {}
+
+
+def describe(value: Any) -> str:
+    """A short text on what a module gave: types, keys and shapes."""
+    if isinstance(value, Tensor):
+        return f"a tensor {tuple(value.shape)}"
+    items = _items(value)
+    if not items:
+        return f"a {type(value).__name__}"
+    inner = ", ".join(f"{key}: {describe(item)}" for key, item in list(items.items())[:8])
+    return f"a {type(value).__name__} of {len(items)} ({inner})"
+
+
+def _map_tensors(value: Any, function: Any) -> Any:
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: _map_tensors(item, function) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_map_tensors(item, function) for item in value)
+    return value
+
+
+def _version(value: Any) -> int:
+    """A number that changes when a tensor in the value is overwritten."""
+    if isinstance(value, Tensor):
+        return value._version
+    return sum(_version(item) for item in _items(value).values())

@@ -1,0 +1,162 @@
+"""The teacher: frozen, in eval mode, with preprocessing of its own."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anyteacher.errors import TeacherError, did_you_mean
+from anyteacher.layout import Size
+from anyteacher.normalization import ImageNorm
+from anyteacher.weights import fingerprint, load_weights
+
+# The common base of every batch normalisation, the synchronised one included.
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+def _parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    found = getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        known = ["float32", "float64", "float16", "bfloat16"]
+        raise TeacherError(f"A teacher has no precision '{dtype}'. {did_you_mean(dtype, known)}")
+    return found
+
+
+class Teacher(nn.Module):
+    """A frozen model to learn from: any module, trained for any task, or for none.
+
+    It stays in eval mode whatever `train()` is called around it, gets no gradient, keeps its own
+    precision, and prepares the student's images for itself: resized to `size`, and taken from the
+    student's normalisation to its own in one affine step. Copies share the one frozen model.
+
+    Args:
+        model: Any module that takes images (B, C, H, W) as its first argument.
+        weights: A checkpoint to load into it (safetensors, or a torch file of tensors only).
+        norm: The normalisation that the model was trained with; None takes images as they come.
+            One-channel images become as many channels as it has numbers.
+        size: Height and width that the model wants; None takes images as they come.
+        dtype: The model's own precision, `torch.bfloat16` or "bfloat16"; None leaves it.
+        stop_early: Whether its forward may end at the deepest tap that is needed.
+
+    Raises:
+        TeacherError: when the checkpoint is missing, damaged, of another model or holds code.
+    """
+
+    calibrated = True  # False where random weights wait for statistics: see `calibrate`
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        weights: str | Path | None = None,
+        norm: ImageNorm | None = None,
+        size: Size | None = None,
+        dtype: torch.dtype | str | None = None,
+        stop_early: bool = True,
+    ) -> None:
+        super().__init__()
+        if not isinstance(model, nn.Module):
+            raise TeacherError(f"A teacher is made from a torch module, got a {type(model)}.")
+        if weights is not None:
+            load_weights(model, weights)
+        self.dtype = _parse_dtype(dtype)
+        self.model = model.requires_grad_(False).to(dtype=self.dtype).eval()
+        self.norm, self.size, self.stop_early = norm, size, stop_early
+        self._fingerprint: str | None = None
+        self._fed = ImageNorm()
+        self.register_buffer("_scale", None, persistent=False)
+        self.register_buffer("_shift", None, persistent=False)
+
+    def feed(self, images_norm: ImageNorm) -> None:
+        """States how the images it will be given were normalised; in [0, 1] unless told."""
+        self._fed = images_norm
+        self._scale = self._shift = None
+        if self.norm is not None and self.norm != images_norm:
+            self._scale, self._shift = (t.to(self.device) for t in images_norm.to(self.norm))
+
+    def prepare(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
+        """The student's images as this teacher wants them."""
+        if self.size is not None and images.shape[2:] != self.size:
+            images = F.interpolate(images, self.size, mode="bilinear", antialias=True)
+        if self._scale is not None and self._shift is not None:
+            images = images * self._scale + self._shift
+        return images if self.dtype is None else images.to(self.dtype)
+
+    def precision(self, images: Tensor) -> AbstractContextManager[None]:
+        """Autocast switched off where the teacher has a precision of its own."""
+        if self.dtype is None:
+            return nullcontext()
+        return torch.autocast(images.device.type, enabled=False)
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "b c h w"], **kwargs: Any) -> Any:
+        """The model's own output for the student's images, without gradients."""
+        self._stay_in_eval()
+        with self.precision(images):
+            return self.model(self.prepare(images), **kwargs)
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[Float[Tensor, "b c h w"]]) -> "Teacher":
+        """Sets the running statistics of its batch normalisations from a few batches.
+
+        A random network needs this: its untouched statistics fit no data, and its features would
+        grow or vanish with depth. Every batch counts alike.
+
+        Args:
+            batches: Images as the student is fed.
+
+        Raises:
+            TeacherError: when there is no batch.
+        """
+        norms = [m for m in self.model.modules() if isinstance(m, BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a cumulative average over the batches
+            norm.train()
+        count = 0
+        try:
+            for images in batches:
+                with self.precision(images):
+                    self.model(self.prepare(images.to(self.device)))
+                count += 1
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+                norm.eval()
+        if count == 0:
+            raise TeacherError("Calibration needs at least one batch of images, got none.")
+        self.calibrated = True
+        self._fingerprint = None
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        tensor = next(self.model.parameters(), next(self.model.buffers(), None))
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    def fingerprint(self) -> str:
+        """A hash of the weights, by which a resumed run knows its teacher again."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.model)
+        return self._fingerprint
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Stays in eval mode, whatever is asked."""
+        return super().train(False)
+
+    def _stay_in_eval(self) -> None:
+        # Someone may hold the inner model and call train() on it.
+        if any(module.training for module in self.model.modules()):
+            self.model.eval()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":
+        return self  # frozen: an averaged copy of the student needs no second teacher

@@ -1,0 +1,121 @@
+"""Reading weights into a model, safely, and telling models apart by their weights."""
+
+import ctypes
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyteacher.errors import TeacherError, require
+
+# Where common training scripts keep the model inside a checkpoint, and what they put before keys.
+_CONTAINERS = ("state_dict", "model", "model_state_dict", "student", "net", "teacher")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "distiller.student.", "student.", "backbone.")
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Loads a checkpoint into a model; every key and shape must fit.
+
+    Takes safetensors and torch files. Only tensors are read, never code. A state dict may lie
+    inside a training checkpoint, and its keys may have the prefix of a wrapper.
+
+    Raises:
+        TeacherError: when the file is not there, cannot be read, holds code, or belongs to
+            another model.
+    """
+    path = Path(path)
+    state = _state_dict(_read(path), path)
+    expected = model.state_dict()
+    fitting = max(
+        (
+            {key.removeprefix(p): value for key, value in state.items() if key.startswith(p)}
+            for p in ("", *_PREFIXES)
+        ),
+        key=lambda candidate: len(candidate.keys() & expected.keys()),
+    )
+    _check_fit(fitting, expected, path, type(model).__name__)
+    model.load_state_dict(fitting)
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise TeacherError(
+            f"There is no checkpoint at '{path}'. Give the path of an existing file."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return require("safetensors.torch").load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TeacherError(
+            f"'{path}' cannot be read as weights alone: it is damaged, or a pickle that would run "
+            "code when opened, which is refused. Save the model's state_dict() instead."
+        ) from error
+    except ImportError:
+        raise
+    except Exception as error:  # readers raise many types on a damaged file
+        raise TeacherError(
+            f"'{path}' is not a readable checkpoint, it may be truncated "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}). "
+            "Copy or save it again."
+        ) from error
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping):
+        for name in _CONTAINERS:
+            if isinstance(content.get(name), Mapping):
+                return _state_dict(content[name], path)
+        state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        if state:
+            return state
+    raise TeacherError(
+        f"'{path}' holds a {type(content).__name__} and no state dict. "
+        "Save the model's state_dict() into it."
+    )
+
+
+def _check_fit(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, model: str
+) -> None:
+    problems = [
+        _listed("missing", [key for key in expected if key not in state]),
+        _listed("unexpected", [key for key in state if key not in expected]),
+        _listed(
+            "of another shape",
+            [
+                f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
+                for key in expected
+                if key in state and state[key].shape != expected[key].shape
+            ],
+        ),
+    ]
+    if any(problems):
+        raise TeacherError(
+            f"'{path}' is a checkpoint of another model than this {model}: "
+            f"{'; '.join(filter(None, problems))}. Build the model with the settings it was "
+            "trained with, or give its own checkpoint."
+        )
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(names[:3])
+    return f"{len(names)} keys {what} ({shown}{', …' if len(names) > 3 else ''})"
+
+
+def fingerprint(model: nn.Module) -> str:
+    """A hash of a model's parameters and buffers, by name, type and value."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            data = tensor.detach().cpu().contiguous()
+            size = data.numel() * data.element_size()
+            digest.update((ctypes.c_char * size).from_address(data.data_ptr()) if size else b"")
+    return digest.hexdigest()
