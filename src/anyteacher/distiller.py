@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import register_pytree_node
 
 from anyteacher.errors import ConfigError, NonFiniteError, TapError, TeacherError, did_you_mean
 from anyteacher.link import Connection, Link, Source
@@ -14,6 +15,8 @@ from anyteacher.normalization import ImageNorm
 from anyteacher.seeding import forked
 from anyteacher.taps import Recorder, Tap
 from anyteacher.teacher import Teacher
+
+_SEED_OFFSET = 0x616E7974  # any number that nobody takes for a seed
 
 
 @dataclass
@@ -31,6 +34,15 @@ class Output:
     total: Tensor = field(default_factory=lambda: torch.zeros(()))
 
 
+# What walks nested outputs must find the tensors inside: FSDP hooks its backward pass to them.
+register_pytree_node(
+    Output,
+    lambda output: ([output.prediction, output.losses, output.total], None),
+    lambda values, _: Output(*values),
+    serialized_type_name="anyteacher.Output",
+)
+
+
 class Distiller(nn.Module):
     """Runs the student and its teachers once each, and sums the losses of the links.
 
@@ -44,7 +56,8 @@ class Distiller(nn.Module):
         teachers: One teacher, or several by name. Plain modules become teachers with default
             settings.
         links: What to compare; names that are not given are made from the taps.
-        example: Images to find the sizes with; two are enough. Nothing learns from them.
+        example: Images to find the sizes with; two are enough. Nothing learns from them. Only
+            without links can it be left out.
         images_norm: How the images fed to the student are normalised; in [0, 1] unless told.
         seed: For the projectors' initial values; None follows `torch.manual_seed`.
         check_finite: Whether a link's loss that is not finite is an error. The check waits for
@@ -53,7 +66,8 @@ class Distiller(nn.Module):
     Raises:
         TapError: for a tap that does not exist, or is not reached.
         LayoutError: for features that cannot be compared.
-        TeacherError: for a random teacher that was not calibrated.
+        TeacherError: for a random teacher that was not calibrated, or one that shares parameters
+            with the student.
         ConfigError: for a link that names no teacher, or two links of one name.
     """
 
@@ -67,7 +81,7 @@ class Distiller(nn.Module):
         teachers: Teacher | nn.Module | Mapping[str, Teacher | nn.Module],
         links: Sequence[Link],
         *,
-        example: Tensor,
+        example: Tensor | None = None,
         images_norm: ImageNorm | None = None,
         seed: int | None = None,
         check_finite: bool = True,
@@ -78,18 +92,16 @@ class Distiller(nn.Module):
         # Kept out of the module tree on purpose: not saved, not averaged, not sharded, not seen
         # by optimisers.
         self._teachers = _Teachers(teachers)
+        self._teachers.check_apart_from(student)
         self.links = _named(links, self._teachers)
         for teacher in self._teachers.by_name.values():
             teacher.feed(images_norm or ImageNorm())
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._student_recorder = Recorder(student, [link.student_tap for link in self.links])
-        self._teacher_recorders = {
-            name: Recorder(
-                teacher.model, [link.teacher_tap for link in self.links if link.of == name]
-            )
-            for name, teacher in self._teachers.by_name.items()
-        }
-        self.connections = self._connect(example, seed)
+        self._teachers.watch(self.links)
+        if example is None and self.links:
+            raise ConfigError("A distiller with links needs `example`: a few images to probe with.")
+        self.connections = nn.ModuleList() if example is None else self._connect(example, seed)
 
     @property
     def teachers(self) -> Mapping[str, Teacher]:
@@ -100,11 +112,12 @@ class Distiller(nn.Module):
         parameter = next(self.student.parameters(), example)
         example = example.to(parameter.device)
         # The step's own draws must not depend on what is made here.
-        with forked(torch.initial_seed() if seed is None else seed):
+        # Nor may the projectors repeat the numbers that the same seed gave the student.
+        with forked(torch.initial_seed() ^ _SEED_OFFSET if seed is None else seed):
             with _eval_mode(self.student):
                 student_features = self._student_recorder.probe(example)
             teacher_features = {
-                name: self._probe_teacher(name, example) for name in self._teacher_recorders
+                name: self._probe_teacher(name, example) for name in self._teachers.recorders
             }
             return nn.ModuleList(
                 Connection(
@@ -126,7 +139,7 @@ class Distiller(nn.Module):
         teacher._stay_in_eval()
         with torch.no_grad(), teacher.precision(example):
             prepared = teacher.prepare(example)
-            features = self._teacher_recorders[name].probe(prepared, stop_early=teacher.stop_early)
+            features = self._teachers.recorders[name].probe(prepared, stop_early=teacher.stop_early)
         return {tap: Source(feature, _size(prepared)) for tap, feature in features.items()}
 
     def forward(
@@ -152,7 +165,7 @@ class Distiller(nn.Module):
         prediction, student_features = self._student_recorder.run(images, *args, **kwargs)
         teacher_features = {
             name: self._teacher_features(name, images, teacher_images)
-            for name in self._teacher_recorders
+            for name in self._teachers.recorders
         }
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=images.device)
@@ -183,7 +196,7 @@ class Distiller(nn.Module):
         teacher._stay_in_eval()
         with torch.no_grad(), teacher.precision(images):
             prepared = teacher.prepare(images if given is None else given)
-            _, features = self._teacher_recorders[name].run(prepared)
+            _, features = self._teachers.recorders[name].run(prepared)
         return {tap: Source(feature, _size(prepared)) for tap, feature in features.items()}
 
     def _check(self, losses: Mapping[str, Tensor]) -> None:
@@ -201,7 +214,7 @@ class Distiller(nn.Module):
 
     def release(self) -> nn.Module:
         """The student with every hook taken off; the distiller is of no use afterwards."""
-        for recorder in (self._student_recorder, *self._teacher_recorders.values()):
+        for recorder in (self._student_recorder, *self._teachers.recorders.values()):
             recorder.remove()
         return self.student
 
@@ -232,14 +245,36 @@ class Distiller(nn.Module):
 
 
 class _Teachers:
-    """Holds modules where torch does not look for them."""
+    """Holds the teachers where torch does not look for modules, and reads their features."""
 
     def __init__(self, given: Teacher | nn.Module | Mapping[str, Teacher | nn.Module]) -> None:
+        self.recorders: dict[str, Recorder] = {}
         named = {"teacher": given} if isinstance(given, nn.Module) else dict(given)
         self.by_name = {
             name: teacher if isinstance(teacher, Teacher) else Teacher(teacher)
             for name, teacher in named.items()
         }
+
+    def check_apart_from(self, student: nn.Module) -> None:
+        """Refuses a student that was just frozen, since a teacher shares parameters with it."""
+        own = {id(parameter) for parameter in student.parameters()}
+        for name, teacher in self.by_name.items():
+            if any(id(parameter) in own for parameter in teacher.parameters()):
+                raise TeacherError(
+                    f"Teacher '{name}' shares parameters with the student, and a teacher is "
+                    "frozen. Give it a copy: Teacher(copy.deepcopy(model))."
+                )
+
+    def watch(self, links: Sequence[Link]) -> None:
+        """Puts hooks on the teachers that a link names; the others are never run."""
+        for name in dict.fromkeys(link.of for link in links):
+            taps = [link.teacher_tap for link in links if link.of == name]
+            self.recorders[name] = Recorder(self.by_name[name].model, taps)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Teachers":
+        other = _Teachers(self.by_name)  # the same frozen teachers, with hooks of the copy's own
+        other.recorders = {name: recorder.twin() for name, recorder in self.recorders.items()}
+        return other
 
 
 def _named(links: Sequence[Link], teachers: _Teachers) -> tuple[Link, ...]:

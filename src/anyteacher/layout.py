@@ -6,6 +6,7 @@ and resize of the library happens here; losses and projectors see maps (B, C, H,
 (B, C) and nothing else.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -21,9 +22,13 @@ Compare = Literal["positions", "pooled"]
 Grid = Literal["student", "teacher"]
 Resize = Literal["auto", "pool", "bilinear"]
 Size = tuple[int, int]
+_Rounding = Literal["exact", "down", "up"]
+_ROUNDINGS: tuple[_Rounding, ...] = get_args(_Rounding)
 
-# Class and register tokens in front of the patches: DINOv2 with registers has 5, some models 8.
-_MAX_PREFIX = 8
+# How many class, distillation and register tokens stand before the patches: the usual numbers
+# first (none; a class token; DeiT's two; DINOv2's class and four registers; four registers alone).
+_PREFIXES = (0, 1, 2, 5, 4, 3, 6, 7, 8)
+_USUAL = 5
 _DIMS = {"map": 4, "channels_last": 4, "tokens": 3, "vector": 2}
 
 
@@ -56,8 +61,9 @@ def detect(shape: Sequence[int], image_size: Size) -> Layout:
     """The layout of a feature of this shape, given the (height, width) of the model's input.
 
     A 4-D feature is a channels-last map only where its last two axes cannot be the grid of such
-    an image and its middle axes can. Of a 3-D feature, the fewest leading tokens are taken for
-    class and register tokens that leave a grid of the image's proportions.
+    an image and its middle axes can. Of a 3-D feature, so many leading tokens are taken for class
+    and register tokens that the rest fill a grid of the image's proportions: the usual numbers
+    (0, 1, 2, 5, 4) before others, strides that divide the image before others.
 
     >>> detect((2, 256, 8, 8), (64, 64)).kind, detect((2, 7, 7, 768), (224, 224)).kind
     ('map', 'channels_last')
@@ -98,19 +104,36 @@ def _grid_at(image_size: Size, stride: int, *, up: bool) -> Size:
 
 
 def _find_prefix(tokens: int, image_size: Size) -> tuple[int, Size] | None:
-    """The fewest leading tokens that leave a grid; strides that divide the image are preferred."""
-    height, width = image_size
-    strides = range(1, max(image_size) + 1)
-    exact = [s for s in strides if height % s == 0 and width % s == 0]
-    for candidates, up in ((exact, False), (strides, False), (strides, True)):
-        grids = {
-            h * w: (h, w)
-            for h, w in (_grid_at(image_size, stride, up=up) for stride in reversed(candidates))
-        }
-        for prefix in range(min(_MAX_PREFIX, tokens - 1) + 1):
-            if tokens - prefix in grids:
-                return prefix, grids[tokens - prefix]
+    """How many tokens to leave out, and the grid of the rest."""
+    for prefixes in (_PREFIXES[:_USUAL], _PREFIXES[_USUAL:]):
+        for rounding in _ROUNDINGS:
+            for prefix in prefixes:
+                grid = _find_grid(tokens - prefix, image_size, rounding)
+                if grid is not None:
+                    return prefix, grid
     return None
+
+
+def _find_grid(count: int, image_size: Size, rounding: _Rounding) -> Size | None:
+    """The grid of so many patches that one stride along both axes makes of the image."""
+    if count < 1:
+        return None
+    # The number of patches falls as the stride grows: halve the range of strides until the least
+    # remains that makes no more than `count` of them.
+    low, high = 1, max(image_size)
+    while low < high:
+        middle = (low + high) // 2
+        if math.prod(_grid_at(image_size, middle, up=rounding == "up")) > count:
+            low = middle + 1
+        else:
+            high = middle
+    rows, columns = _grid_at(image_size, low, up=rounding == "up")
+    if rows * columns != count:
+        return None
+    stride = image_size[0] // rows
+    if rounding == "exact" and (rows * stride, columns * stride) != image_size:
+        return None
+    return rows, columns
 
 
 def check(feature: Tensor, layout: Layout, name: str) -> None:
@@ -134,13 +157,11 @@ def channels(shape: Sequence[int], layout: Layout) -> int:
 def to_map(feature: Tensor, layout: Layout, image_size: Size) -> Float[Tensor, "b c h w"]:
     """A spatial feature as a map; class and register tokens are left out.
 
-    Tokens without a grid become one column, (B, C, N, 1): they can still be compared one by one.
-
     Args:
         feature: The tensor behind the tap.
         layout: Its layout; a vector has no positions and is refused.
-        image_size: Height and width of the model's input, from which a token grid is found when
-            the number of tokens is not that of the layout's own grid.
+        image_size: Height and width of the model's input, from which a token grid is found where
+            the layout states none that fits.
 
     Raises:
         LayoutError: for a vector, or tokens that do not fill the grid.
@@ -160,17 +181,27 @@ def to_map(feature: Tensor, layout: Layout, image_size: Size) -> Float[Tensor, "
 
 
 def _token_grid(count: int, layout: Layout, image_size: Size) -> Size:
-    if layout.grid is None:
-        return count, 1
-    if layout.grid[0] * layout.grid[1] == count:
+    if layout.grid is not None and math.prod(layout.grid) == count:
         return layout.grid
-    found = _find_prefix(count, image_size)
-    if found is None or found[0] != 0:
-        raise LayoutError(
-            f"{count} patch tokens (after {layout.prefix} leading ones) fill no grid of an image "
-            f"of {image_size[0]} x {image_size[1]}. State it: Layout('tokens', prefix=…, grid=…)."
-        )
-    return found[1]
+    for rounding in _ROUNDINGS:
+        grid = _find_grid(count, image_size, rounding)
+        if grid is not None:
+            return grid
+    raise LayoutError(
+        f"{count} patch tokens (after {layout.prefix} leading ones) fill no grid of an image "
+        f"of {image_size[0]} x {image_size[1]}. State it: Layout('tokens', prefix=…, grid=…)."
+    )
+
+
+def fills_grid(shape: Sequence[int], layout: Layout, image_size: Size) -> bool:
+    """Whether a feature has positions on a grid, or none at all; not so for some tokens."""
+    if layout.kind != "tokens":
+        return True
+    try:
+        _token_grid(shape[1] - layout.prefix, layout, image_size)
+    except LayoutError:
+        return False
+    return True
 
 
 def to_vector(feature: Tensor, layout: Layout) -> Float[Tensor, "b c"]:

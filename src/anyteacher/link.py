@@ -18,6 +18,7 @@ from anyteacher.layout import (
     channels,
     check,
     detect,
+    fills_grid,
     match_grids,
     to_map,
     to_vector,
@@ -145,13 +146,12 @@ class Connection(nn.Module):
         self.link = link
         self.loss = copy.deepcopy(link.loss)
         self.projector = Identity() if link.direction == "none" else copy.deepcopy(link.projector)
-        self.dtype = student.feature.dtype
         try:
-            self.student_layout = link.student_layout or detect(student.feature.shape, student[1])
-            self.teacher_layout = link.teacher_layout or detect(teacher.feature.shape, teacher[1])
+            self.student_layout = link.student_layout or _found(student)
+            self.teacher_layout = link.teacher_layout or _found(teacher)
             check(student.feature, self.student_layout, "the student's feature")
             check(teacher.feature, self.teacher_layout, "the teacher's feature")
-            self._check_positions(student.feature, teacher.feature)
+            self._check_positions(student, teacher)
             widths = (
                 channels(student.feature.shape, self.student_layout),
                 channels(teacher.feature.shape, self.teacher_layout),
@@ -159,29 +159,33 @@ class Connection(nn.Module):
             self.projector.build(*(widths if link.direction == "traditional" else widths[::-1]))
         except AnyteacherError as error:
             raise self._named(error) from error
-        self.projector.to(self.dtype)
+        self.projector.to(student.feature.dtype)
 
-    def _check_positions(self, student: Tensor, teacher: Tensor) -> None:
+    def _check_positions(self, student: Source, teacher: Source) -> None:
         if self.link.compare == "pooled":
             return
         kinds = (self.student_layout.kind, self.teacher_layout.kind)
         if kinds.count("vector") == 1:
             raise LayoutError(
-                f"a {kinds[0]} of shape {tuple(student.shape)} (student) and a {kinds[1]} of shape "
-                f"{tuple(teacher.shape)} (teacher) have no positions in common. Use "
-                'compare="pooled", or tap an earlier module where the vector is.'
+                f"a {kinds[0]} of shape {tuple(student.feature.shape)} (student) and a {kinds[1]} "
+                f"of shape {tuple(teacher.feature.shape)} (teacher) have no positions in common. "
+                'Use compare="pooled", or tap an earlier module where the vector is.'
             )
-        without = [side == Layout("tokens", side.prefix) for side in self._layouts]
-        if any(without) and not (all(without) and student.shape[1] == teacher.shape[1]):
+        sides = [(student, self.student_layout), (teacher, self.teacher_layout)]
+        if all(fills_grid(source.feature.shape, layout, source[1]) for source, layout in sides):
+            return
+        # Tokens that fill no grid can still be compared one by one, as a column.
+        counts = [source.feature.shape[1] - layout.prefix for source, layout in sides]
+        if kinds != ("tokens", "tokens") or counts[0] != counts[1]:
             raise LayoutError(
-                f"features of shape {tuple(student.shape)} (student) and {tuple(teacher.shape)} "
-                '(teacher): no grid was found that fills the tokens. Use compare="pooled", or '
-                "state the layout: Layout('tokens', prefix=…, grid=(rows, columns))."
+                f"features of shape {tuple(student.feature.shape)} (student) and "
+                f"{tuple(teacher.feature.shape)} (teacher): no grid was found that fills the "
+                'tokens. Use compare="pooled", or state the layout: '
+                "Layout('tokens', prefix=…, grid=(rows, columns))."
             )
-
-    @property
-    def _layouts(self) -> tuple[Layout, Layout]:
-        return self.student_layout, self.teacher_layout
+        column = (counts[0], 1)
+        self.student_layout = replace(self.student_layout, grid=column)
+        self.teacher_layout = replace(self.teacher_layout, grid=column)
 
     def forward(self, student: Source, teacher: Source) -> Float[Tensor, ""]:
         """The loss between the two features, 0-dim, without the link's weight.
@@ -207,6 +211,8 @@ class Connection(nn.Module):
             raise LayoutError("the batch is empty: there is no row to project or compare.")
         ours = normalize(self._formed(student, self.student_layout), link.student_norm)
         theirs = normalize(self._formed(teacher, self.teacher_layout), link.teacher_norm)
+        if not torch.is_autocast_enabled(ours.device.type):
+            ours, theirs = (side.to(self._precision(student.feature)) for side in (ours, theirs))
         if link.compare == "positions" and ours.ndim == 4:
             ours, theirs = match_grids(ours, theirs, to=link.grid, resize=link.resize)
         if link.direction == "traditional":
@@ -217,14 +223,21 @@ class Connection(nn.Module):
         return loss
 
     def _formed(self, source: Source, layout: Layout) -> Tensor:
-        """The feature as the map or vector that is compared, in the projector's precision."""
-        feature, image_size = source
-        check(feature, layout, "a feature")
-        if not torch.is_autocast_enabled(feature.device.type):
-            feature = feature.to(self.dtype)
+        """The feature as the map or vector that is compared."""
+        check(source.feature, layout, "a feature")
         if self.link.compare == "pooled" or layout.kind == "vector":
-            return to_vector(feature, layout)
-        return to_map(feature, layout, image_size)
+            return to_vector(source.feature, layout)
+        return to_map(source.feature, layout, source.image_size)
+
+    def _precision(self, student: Tensor) -> torch.dtype:
+        """What both sides are compared in: the projector's, else the student's precision."""
+        weight = next(self.projector.parameters(), student)
+        return weight.dtype
 
     def _named(self, error: AnyteacherError) -> AnyteacherError:
         return type(error)(f"Link '{self.link.name}': {error}")
+
+
+def _found(source: Source) -> Layout:
+    """The layout found, its grid left open: later images may have another size or proportion."""
+    return replace(detect(source.feature.shape, source.image_size), grid=None)

@@ -11,10 +11,15 @@ def forked(seed: int | None = None) -> Iterator[None]:
     """Runs a block with a random state of its own, from a seed if one is given.
 
     What is drawn inside changes nothing outside: a student trains bit for bit as it would without
-    the projectors and random teachers that are made beside it.
+    the projectors and random teachers that are made beside it. Covers the CPU and, once CUDA is in
+    use, the current GPU: the others, and a GPU that nobody asked for, are not woken up for it.
     """
-    # All devices are named, since torch warns where there are several and none is.
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=gpus):
         if seed is not None:
-            torch.manual_seed(seed)
+            # Not torch.manual_seed: it reseeds every GPU, or, before CUDA is in use, leaves a seed
+            # behind for when it will be.
+            torch.default_generator.manual_seed(seed)
+            for gpu in gpus:
+                torch.cuda.default_generators[gpu].manual_seed(seed)
         yield

@@ -70,7 +70,8 @@ def find_module(model: nn.Module, path: str) -> nn.Module:
     module = model
     for part in path.split(".") if path else ():
         while part not in module._modules:
-            inner = module._modules.get("_orig_mod") or module._modules.get("module")
+            wrapped = [module._modules.get(name) for name in ("_orig_mod", "module")]
+            inner = next((candidate for candidate in wrapped if candidate is not None), None)
             if inner is None:
                 known = [name for name, _ in model.named_modules() if name]
                 raise TapError(
@@ -133,6 +134,7 @@ class _Hook:
         capture.grad[point] = torch.is_grad_enabled()
         if capture.probing:
             capture.order.append((point, len(seen)))
+        if not torch.compiler.is_compiling():
             capture.versions.setdefault(point, []).append(_version(value))
         if capture.stop == (point, len(seen)) and not torch.compiler.is_compiling():
             raise _Stop
@@ -142,8 +144,8 @@ class Recorder:
     """Runs a model and returns what the taps saw.
 
     The hooks stay on the model until `remove`, so that the surrounding step can be compiled; they
-    do nothing outside of `run`. Modules that run several times, and modules that stand at several
-    paths, are told apart by call and path.
+    do nothing outside of `run`. A module that runs several times, at one path or at several that
+    share it, is read at the call that the tap names.
 
     Args:
         model: Any module.
@@ -180,17 +182,27 @@ class Recorder:
         with torch.no_grad(), self._watch(probing=True):
             self.model(*args, **kwargs)
             features = self._collect()
-            for point, versions in capture.versions.items():
-                now = [_version(value) for value in capture.values[point]]
-                if now != versions:
-                    capture.clone.add(point)
-            if capture.clone:
+            overwritten = self._overwritten()
+            capture.clone.update(overwritten)
+            if any(map(_drops_in_place, self.model.modules())):
+                # It leaves the features alone now, in eval mode, and not in training.
+                capture.clone.update(tap.point for tap in self.taps)
+            if overwritten:
                 capture.reset()
                 self.model(*args, **kwargs)
                 features = self._collect()
             if stop_early:
                 capture.stop = self._last_needed()
         return features
+
+    def _overwritten(self) -> set[Point]:
+        """The points whose features were changed in place after they were recorded."""
+        capture = self._capture
+        return {
+            point
+            for point, versions in capture.versions.items()
+            if versions != [_version(value) for value in capture.values[point]]
+        }
 
     def _last_needed(self) -> tuple[Point, int] | None:
         counts = {point: len(values) for point, values in self._capture.values.items()}
@@ -205,14 +217,28 @@ class Recorder:
         """The model's output (None where the forward was stopped early) and the features.
 
         Raises:
-            TapError: when a tap is not reached, holds no single tensor, or lies inside a
-                reentrant activation checkpoint, where no gradient can reach it.
+            TapError: when a tap is not reached, holds no single tensor, lies inside a reentrant
+                activation checkpoint, where no gradient can reach it, or holds a feature that was
+                overwritten in place though the probe saw it left alone.
         """
         with self._watch(probing=False):
             output = None
             with suppress(_Stop):
                 output = self.model(*args, **kwargs)
+            if overwritten := self._overwritten():
+                places = ", ".join(sorted(path for path, _ in overwritten))
+                raise TapError(
+                    f"The feature of '{places}' is overwritten in place by a later module, in this "
+                    "forward and not in the probe. Set inplace=False there, or tap that module."
+                )
             return output, self._collect()
+
+    def twin(self) -> "Recorder":
+        """Another recorder on the same model, with hooks of its own and what the probe learned."""
+        other = Recorder(self.model, self.taps)
+        other._capture.clone = set(self._capture.clone)
+        other._capture.stop = self._capture.stop
+        return other
 
     @contextmanager
     def _watch(self, *, probing: bool) -> Iterator[None]:
@@ -259,7 +285,7 @@ def select(value: Any, tap: Tap) -> Tensor:
     """
     if tap.key is not None:
         try:
-            value = value[tap.key]
+            value = value[_as_key(tap.key, value)]
         except (KeyError, IndexError, TypeError) as error:
             raise TapError(f"Tap '{tap}': no such item. It holds {describe(value)}.") from error
     if isinstance(value, Tensor):
@@ -271,6 +297,13 @@ def select(value: Any, tap: Tap) -> Tensor:
     example = next(iter(items), 0)
     hint = f"Name an item: '{replace(tap, key=example)}'." if items else "Tap another module."
     raise TapError(f"Tap '{tap}' holds {describe(value)}, not one tensor. {hint}")
+
+
+def _as_key(key: int | str, value: Any) -> Any:
+    """A mapping's item may be named by its place, and a key such as '0' by the number."""
+    if isinstance(key, int) and isinstance(value, Mapping) and key not in value:
+        return str(key) if str(key) in value else list(value)[key]
+    return key
 
 
 def _items(value: Any) -> dict[Any, Any]:
@@ -303,5 +336,9 @@ def _map_tensors(value: Any, function: Any) -> Any:
 def _version(value: Any) -> int:
     """A number that changes when a tensor in the value is overwritten."""
     if isinstance(value, Tensor):
-        return value._version
+        return 0 if value.is_inference() else value._version  # inference tensors do not count
     return sum(_version(item) for item in _items(value).values())
+
+
+def _drops_in_place(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.dropout._DropoutNd) and module.inplace and module.p > 0

@@ -68,15 +68,32 @@ class Teacher(nn.Module):
             load_weights(model, weights)
         self.dtype = _parse_dtype(dtype)
         self.model = model.requires_grad_(False).to(dtype=self.dtype).eval()
-        self.norm, self.size, self.stop_early = norm, size, stop_early
+        self.norm, self.stop_early = norm, stop_early
+        self.size = None if size is None else (size[0], size[1])
         self._fingerprint: str | None = None
-        self._fed = ImageNorm()
+        # A tuple: walking the tree of a large model at every step would cost more than this check.
+        self._modules_of_model = tuple(self.model.modules())
+        self._fed: ImageNorm | None = None
         self.register_buffer("_scale", None, persistent=False)
         self.register_buffer("_shift", None, persistent=False)
+        self._take(ImageNorm())
 
     def feed(self, images_norm: ImageNorm) -> None:
-        """States how the images it will be given were normalised; in [0, 1] unless told."""
+        """States, once, how the images it will be given were normalised; in [0, 1] unless told.
+
+        Raises:
+            TeacherError: when it was told, used or calibrated with another normalisation before.
+        """
+        if self._fed is not None and self._fed != images_norm:
+            raise TeacherError(
+                f"This teacher was fed images of {self._fed} before and is now to be fed "
+                f"{images_norm}. Give every user of it the same images_norm (and call feed before "
+                "calibrate), or wrap the model in another Teacher."
+            )
         self._fed = images_norm
+        self._take(images_norm)
+
+    def _take(self, images_norm: ImageNorm) -> None:
         self._scale = self._shift = None
         if self.norm is not None and self.norm != images_norm:
             self._scale, self._shift = (t.to(self.device) for t in images_norm.to(self.norm))
@@ -87,7 +104,8 @@ class Teacher(nn.Module):
             images = F.interpolate(images, self.size, mode="bilinear", antialias=True)
         if self._scale is not None and self._shift is not None:
             images = images * self._scale + self._shift
-        return images if self.dtype is None else images.to(self.dtype)
+        weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        return images.to(next(weights, self.dtype or images.dtype))
 
     def precision(self, images: Tensor) -> AbstractContextManager[None]:
         """Autocast switched off where the teacher has a precision of its own."""
@@ -115,6 +133,8 @@ class Teacher(nn.Module):
         Raises:
             TeacherError: when there is no batch.
         """
+        self.feed(self._fed or ImageNorm())  # the statistics hold for images of this normalisation
+        self._stay_in_eval()
         norms = [m for m in self.model.modules() if isinstance(m, BatchNorm)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
@@ -155,7 +175,7 @@ class Teacher(nn.Module):
 
     def _stay_in_eval(self) -> None:
         # Someone may hold the inner model and call train() on it.
-        if any(module.training for module in self.model.modules()):
+        if any(module.training for module in self._modules_of_model):
             self.model.eval()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":

@@ -66,13 +66,17 @@ class _Named(Teacher):
         try:
             with forked(seed):
                 model = build(pretrained)
-        except OSError as error:  # what every hub raises where it cannot be reached
+            norm, own_size = describe(model)
+        except (OSError, RuntimeError, ValueError) as error:
+            # A hub that cannot be reached (OSError), or has no such weights (the other two).
+            if not pretrained and not isinstance(error, OSError):
+                raise
+            what = "pretrained weights" if pretrained else "configuration"
             raise TeacherError(
-                f"The pretrained weights of '{name}' could not be had "
+                f"The {what} of '{name}' could not be had "
                 f"({type(error).__name__}: {str(error).strip().splitlines()[0]}). Give a local "
                 'file as weights="path/to/file", or weights="random".'
             ) from error
-        norm, own_size = describe(model)
         file = None if weights in (PRETRAINED, RANDOM) else weights
         super().__init__(
             model,
