@@ -1,0 +1,277 @@
+"""A whole run: train, keep the best, evaluate, and go on after an interruption."""
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import (
+    Callback,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from anyteacher.data.loading import DataModule
+from anyteacher.errors import ConfigError, require
+from anyteacher.images import replacing
+from anyteacher.link import Direction, Link
+from anyteacher.logs import CurveLogger
+from anyteacher.normalization import ImageNorm
+from anyteacher.tasks.base import Task
+from anyteacher.teacher import Teacher
+from anyteacher.training import Optimization, TrainingModule
+from anyteacher.weights import load_weights
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+CONFIG, INFO, STUDENT, CURVES = "config.yaml", "run.json", "student.safetensors", "curves.csv"
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What is distilled.
+
+    Args:
+        links: What is compared; none trains the student alone.
+        direction: For all links in place of their own: `inverted`, `traditional` or `none`.
+        weight: Multiplies the weight of every link; 0 or more.
+    """
+
+    links: list[Link] = field(default_factory=list)
+    direction: Direction | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ConfigError(f"The weight of distillation must be 0 or more, got {self.weight}.")
+
+    def resolved(self) -> tuple[Link, ...]:
+        """The links with the common settings in them."""
+        return tuple(
+            replace(
+                link, weight=self.weight * link.weight, direction=self.direction or link.direction
+            )
+            for link in self.links
+        )
+
+
+@dataclass
+class Experiment:
+    """Everything that decides what a student learns.
+
+    Args:
+        task: What the student learns.
+        student: Any module that takes images and gives `task.out_channels` channels.
+        data: Where the images and targets come from.
+        teacher: A teacher, several by name, or none.
+        distillation: What is distilled from them.
+        optimization: How the student and the projectors are optimised.
+        images_norm: How images in [0, 1] are normalised before the student sees them.
+    """
+
+    task: Task
+    student: nn.Module
+    data: DataModule
+    teacher: Teacher | dict[str, Teacher] | None = None
+    distillation: Distillation = field(default_factory=Distillation)
+    optimization: Optimization = field(default_factory=Optimization)
+    images_norm: ImageNorm = field(default_factory=ImageNorm)
+
+    def module(self) -> TrainingModule:
+        """The experiment as a LightningModule."""
+        links = self.distillation.resolved()
+        teachers = self.teacher
+        if isinstance(teachers, Teacher):
+            teachers = {"teacher": teachers}
+        if links and not teachers:
+            raise ConfigError(
+                f"{len(links)} links are to be distilled, and there is no teacher. Give one as "
+                "`teacher`, or leave `distillation.links` empty."
+            )
+        return TrainingModule(
+            self.task,
+            self.student,
+            teachers=teachers,
+            links=links,
+            optimization=self.optimization,
+            images_norm=self.images_norm,
+        )
+
+
+def fit(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    resume: bool = False,
+    checkpoint_every: int = 0,
+    callbacks: tuple[Callback, ...] = (),
+    progress: bool = True,
+    tensorboard: bool = True,
+    trainer: Mapping[str, Any] | None = None,
+) -> TrainingModule:
+    """Trains a student; leaves its best and last checkpoint, its logs and its weights in a folder.
+
+    The folder then has `checkpoints/best.ckpt` (by the task's metric on the validation data),
+    `checkpoints/last.ckpt`, `curves.csv`, `tensorboard/`, and `student.safetensors`: the best
+    student's weights under its own names, with no trace of the teacher.
+
+    Args:
+        experiment: What is trained.
+        folder: Where to; made if need be.
+        resume: Go on from `last.ckpt` where there is one.
+        checkpoint_every: Training steps between two writings of `last.ckpt`; 0 for once an epoch.
+        callbacks: Further callbacks of Lightning.
+        progress: Whether to show a progress bar.
+        tensorboard: Whether to log for TensorBoard beside the CSV.
+        trainer: Arguments of Lightning's `Trainer`, such as `max_epochs` or `devices`.
+
+    Returns:
+        The module, with the weights of the last step.
+
+    Raises:
+        ConfigError: when the folder holds a run already and is not to be resumed.
+    """
+    last = folder / "checkpoints" / LAST
+    check_new(folder, resume=resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    options = dict(trainer or {})
+    if not options.get("gradient_clip_val"):
+        options["gradient_clip_val"] = experiment.optimization.clip or None
+    loggers: list[Any] = [CurveLogger(folder / CURVES)]
+    if tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+    module = experiment.module()
+    runner = make_trainer(
+        **{
+            **options,
+            "logger": loggers,
+            "default_root_dir": folder,
+            "enable_progress_bar": progress,
+            "callbacks": [
+                *(options.get("callbacks") or ()),
+                *callbacks,
+                *_checkpoints(experiment, last.parent, checkpoint_every),
+                *([RichProgressBar()] if progress else []),
+                *([LearningRateMonitor("step")] if tensorboard else []),
+            ],
+        }
+    )
+    start = str(last) if resume and last.exists() else None
+    runner.fit(module, datamodule=experiment.data, ckpt_path=start, weights_only=True)
+    if runner.is_global_zero:
+        best = last.with_name(BEST)
+        save_student(experiment.student, best if best.exists() else last, folder)
+        shape = list(experiment.data.train[0]["image"].shape)
+        with replacing(folder / INFO) as temporary:
+            temporary.write_text(json.dumps({"image": shape, "step": runner.global_step}) + "\n")
+    runner.strategy.barrier()
+    return module
+
+
+def check_new(folder: Path, *, resume: bool) -> None:
+    """Refuses a folder that holds a run which is not to be resumed.
+
+    Raises:
+        ConfigError: then.
+    """
+    if (folder / "checkpoints" / LAST).exists() and not resume:
+        raise ConfigError(
+            f"'{folder}' holds a run already. Resume it (--resume), or choose another folder "
+            "(--output)."
+        )
+
+
+def _checkpoints(experiment: Experiment, folder: Path, every: int) -> list[Callback]:
+    task, decay = experiment.task, experiment.optimization.ema
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            folder,
+            filename=BEST.removesuffix(".ckpt"),
+            monitor=f"val/{task.monitor}",
+            mode=task.mode,
+            enable_version_counter=False,
+        ),
+        ModelCheckpoint(
+            folder,
+            filename=LAST.removesuffix(".ckpt"),
+            every_n_train_steps=every or None,
+            every_n_epochs=None if every else 1,
+            save_on_train_epoch_end=None if every else True,
+            enable_version_counter=False,
+        ),
+    ]
+    if decay:
+        callbacks.insert(0, EMAWeightAveraging(decay=decay))
+    return callbacks
+
+
+def evaluate(
+    experiment: Experiment,
+    checkpoint: Path,
+    *,
+    split: str = "test",
+    progress: bool = True,
+    trainer: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """The task's metrics of a trained student on the validation (`val`) or `test` data.
+
+    Args:
+        experiment: What was trained; the teacher is not needed.
+        checkpoint: A checkpoint, or the weights of the student alone.
+        split: `val` or `test`.
+        progress: Whether to show a progress bar.
+        trainer: Arguments of Lightning's `Trainer`.
+
+    Raises:
+        TeacherError: when the file is not there, or belongs to another model.
+    """
+    load_weights(experiment.student, checkpoint)
+    alone = replace(experiment, teacher=None, distillation=Distillation())
+    options = {**(trainer or {}), "logger": False, "enable_checkpointing": False}
+    options["enable_progress_bar"] = progress
+    runner = make_trainer(**options)
+    run = runner.test if split == "test" else runner.validate
+    results = run(alone.module(), datamodule=experiment.data, verbose=False)
+    return {name.partition("/")[2]: float(value) for name, value in results[0].items()}
+
+
+def save_student(student: nn.Module, checkpoint: Path, folder: Path) -> Path:
+    """Writes the student of a checkpoint as `student.safetensors` and loads it into the student."""
+    load_weights(student, checkpoint)
+    path = folder / STUDENT
+    state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
+    with replacing(path) as temporary:
+        require("safetensors.torch").save_file(state, temporary)
+    return path
+
+
+def make_trainer(**options: Any) -> Trainer:
+    """A Trainer that says what matters and leaves the rest out."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Advice on worker processes and logging intervals: the data here are read from memory or a
+    # memory map, and short runs are meant.
+    for text in (".*does not have many workers.*", ".*is smaller than the logging interval.*"):
+        warnings.filterwarnings("ignore", text)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+    options.setdefault("enable_model_summary", False)
+    return Trainer(**options)
+
+
+def seed_all(seed: int) -> None:
+    """Seeds Python, numpy and torch, in this process and the workers of its loaders."""
+    seed_everything(seed, workers=True, verbose=False)
+
+
+def set_threads(threads: int) -> None:
+    """Limits the threads of torch on the CPU; 0 leaves them alone."""
+    if threads:
+        torch.set_num_threads(threads)
