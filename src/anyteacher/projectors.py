@@ -6,10 +6,10 @@ alone. It is written without sizes; the distiller finds them and calls `build`.
 
 from abc import ABC, abstractmethod
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
 
 from anyteacher.errors import ConfigError, LayoutError
 
@@ -105,20 +105,29 @@ class MLP(Projector):
 class Orthogonal(Projector):
     """One matrix with orthonormal rows (or columns, where it widens), without a bias.
 
-    It keeps distances when it widens and cannot rescale or whiten. Its checkpoint is its state
-    dict; as a module it copies but does not pickle (a limit of parametrised modules in torch).
+    It keeps distances when it widens and cannot rescale or whiten.
 
     Source: Miles, Elezi and Deng, "VkD: Improving Knowledge Distillation using Orthogonal
     Projections", CVPR 2024.
     """
 
     def _build(self, in_features: int, out_features: int) -> None:
-        self.linear = nn.Linear(in_features, out_features, bias=False)
-        parametrizations.orthogonal(self.linear)
+        shape = max(in_features, out_features), min(in_features, out_features)
+        # The factorisation of a Gaussian matrix: a start that prefers no direction.
+        self.reflectors = nn.Parameter(torch.geqrf(torch.randn(shape)).a.tril(-1))
+
+    @property
+    def weight(self) -> Float[Tensor, "d c"]:
+        """The matrix: a product of Householder reflections, orthonormal whatever they are."""
+        # torch.nn.utils.parametrizations.orthogonal would keep signs among the parameters, where
+        # weight decay turns them to zeros and the matrix with them.
+        below = self.reflectors.tril(-1)
+        tall: Tensor = torch.linalg.householder_product(below, 2 / (1 + below.square().sum(0)))
+        return tall if self.out_features >= self.in_features else tall.T
 
     def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
         """The projected feature."""
-        return project(x, self.linear.weight)
+        return project(x, self.weight)
 
 
 class LowRank(Projector):

@@ -1,0 +1,27 @@
+"""What all tests share: shapes and types are checked at run time, one thread, the same seed."""
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import config, install_import_hook
+
+# Before anything imports the package: every annotated function of the core checks its arguments.
+_CHECKED = ("layout", "normalization", "projectors", "losses", "link", "teacher", "weights", "taps")
+install_import_hook([f"anyteacher.{name}" for name in _CHECKED], "beartype.beartype")
+
+settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("default")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def unchecked():
+    """Switches the run-time checks off, to reach the errors that callers without them get."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
