@@ -94,14 +94,18 @@ class Distiller(nn.Module):
         self._teachers = _Teachers(teachers)
         self._teachers.check_apart_from(student)
         self.links = _named(links, self._teachers)
+        if example is None and self.links:
+            raise ConfigError("A distiller with links needs `example`: a few images to probe with.")
         for teacher in self._teachers.by_name.values():
             teacher.feed(images_norm or ImageNorm())
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self._student_recorder = Recorder(student, [link.student_tap for link in self.links])
-        self._teachers.watch(self.links)
-        if example is None and self.links:
-            raise ConfigError("A distiller with links needs `example`: a few images to probe with.")
-        self.connections = nn.ModuleList() if example is None else self._connect(example, seed)
+        try:
+            self._teachers.watch(self.links)
+            self.connections = nn.ModuleList() if example is None else self._connect(example, seed)
+        except BaseException:
+            self.release()  # leaves no hooks on models that go on without a distiller
+            raise
 
     @property
     def teachers(self) -> Mapping[str, Teacher]:

@@ -160,9 +160,11 @@ class Recorder:
         self.taps = tuple(taps)
         self._capture = _Capture()
         self._handles: list[RemovableHandle] = []
-        for path, side in dict.fromkeys(tap.point for tap in self.taps):
-            module, hook = find_module(model, path), _Hook(self._capture, (path, side))
-            if side == "input":
+        points = dict.fromkeys(tap.point for tap in self.taps)
+        modules = [find_module(model, path) for path, _ in points]  # all, before any hook is set
+        for point, module in zip(points, modules, strict=True):
+            hook = _Hook(self._capture, point)
+            if point[1] == "input":
                 handle = module.register_forward_pre_hook(hook, with_kwargs=True)
             else:
                 handle = module.register_forward_hook(hook)

@@ -68,8 +68,7 @@ class Teacher(nn.Module):
             load_weights(model, weights)
         self.dtype = _parse_dtype(dtype)
         self.model = model.requires_grad_(False).to(dtype=self.dtype).eval()
-        self.norm, self.stop_early = norm, stop_early
-        self.size = None if size is None else (size[0], size[1])
+        self.norm, self.size, self.stop_early = norm, size, stop_early
         self._fingerprint: str | None = None
         # A tuple: walking the tree of a large model at every step would cost more than this check.
         self._modules_of_model = tuple(self.model.modules())

@@ -70,7 +70,11 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         for name in _CONTAINERS:
             if isinstance(content.get(name), Mapping):
                 return _state_dict(content[name], path)
-        state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+        state = {
+            key: value
+            for key, value in content.items()
+            if isinstance(key, str) and isinstance(value, Tensor)
+        }
         if state:
             return state
     raise TeacherError(
