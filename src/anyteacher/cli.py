@@ -17,9 +17,9 @@ from anyteacher.errors import AnyteacherError, did_you_mean
 from anyteacher.experiment import CONFIG, Distillation
 from anyteacher.hints import catalogue, explain
 from anyteacher.normalization import ImageNorm
+from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
-from anyteacher.training import Optimization
 
 Handler: TypeAlias = Callable[[ArgumentParser, Namespace], int]
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from anyteacher import experiment
+from anyteacher.checkpoints import Checkpoints
 from anyteacher.data import write_contact_sheet
 from anyteacher.data.rooms import SPLITS
 from anyteacher.demo import run_demo
@@ -73,9 +74,8 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         trainer=_trainer_options(settings),
     )
     if module.trainer.is_global_zero:
-        best = module.trainer.checkpoint_callbacks[0]
-        score = getattr(best, "best_model_score", None)
-        found = "" if score is None else f" Best {best.monitor}: {float(score):.4f}."
+        kept = next(c for c in module.trainer.callbacks if isinstance(c, Checkpoints))
+        found = "" if kept.best is None else f" Best {kept.monitor}: {kept.best:.4f}."
         minutes = (time.monotonic() - start) / 60
         _CONSOLE.print(
             f"Trained in {minutes:.1f} minutes.{found} The run is in {settings.output}; "
@@ -201,5 +201,5 @@ def rooms(parser: ArgumentParser, settings: Namespace) -> int:
 def demo(parser: ArgumentParser, settings: Namespace) -> int:
     """Runs the demonstration."""
     experiment.set_threads(settings.threads)
-    run_demo(settings.output, quick=settings.quick)
+    run_demo(settings.output, short=settings.quick)
     return 0

@@ -10,28 +10,23 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import (
-    Callback,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    RichProgressBar,
-)
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from anyteacher.checkpoints import BEST, LAST, Average, Checkpoints
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import ConfigError, require
 from anyteacher.images import replacing
 from anyteacher.link import Direction, Link
 from anyteacher.logs import CurveLogger
 from anyteacher.normalization import ImageNorm
+from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
-from anyteacher.training import Optimization, TrainingModule
+from anyteacher.training import TrainingModule
 from anyteacher.weights import load_weights
 
-LAST, BEST = "last.ckpt", "best.ckpt"
 CONFIG, INFO, STUDENT, CURVES = "config.yaml", "run.json", "student.safetensors", "curves.csv"
 
 
@@ -142,9 +137,11 @@ def fit(
     last = folder / "checkpoints" / LAST
     check_new(folder, resume=resume)
     folder.mkdir(parents=True, exist_ok=True)
+    start = last if resume and last.exists() else None
+    if start is None:  # what an attempt without a checkpoint left there is no part of this run
+        (folder / CURVES).unlink(missing_ok=True)
     options = dict(trainer or {})
-    if not options.get("gradient_clip_val"):
-        options["gradient_clip_val"] = experiment.optimization.clip or None
+    task, decay = experiment.task, experiment.optimization.ema
     loggers: list[Any] = [CurveLogger(folder / CURVES)]
     if tensorboard:
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
@@ -153,18 +150,24 @@ def fit(
         **{
             **options,
             "logger": loggers,
+            "enable_checkpointing": True,
             "default_root_dir": folder,
             "enable_progress_bar": progress,
             "callbacks": [
                 *(options.get("callbacks") or ()),
                 *callbacks,
-                *_checkpoints(experiment, last.parent, checkpoint_every),
+                *([Average(decay=decay)] if decay else []),
+                Checkpoints(
+                    last.parent,
+                    monitor=f"val/{task.monitor}",
+                    mode=task.mode,
+                    every=checkpoint_every,
+                ),
                 *([RichProgressBar()] if progress else []),
                 *([LearningRateMonitor("step")] if tensorboard else []),
             ],
         }
     )
-    start = str(last) if resume and last.exists() else None
     runner.fit(module, datamodule=experiment.data, ckpt_path=start, weights_only=True)
     if runner.is_global_zero:
         best = last.with_name(BEST)
@@ -187,30 +190,6 @@ def check_new(folder: Path, *, resume: bool) -> None:
             f"'{folder}' holds a run already. Resume it (--resume), or choose another folder "
             "(--output)."
         )
-
-
-def _checkpoints(experiment: Experiment, folder: Path, every: int) -> list[Callback]:
-    task, decay = experiment.task, experiment.optimization.ema
-    callbacks: list[Callback] = [
-        ModelCheckpoint(
-            folder,
-            filename=BEST.removesuffix(".ckpt"),
-            monitor=f"val/{task.monitor}",
-            mode=task.mode,
-            enable_version_counter=False,
-        ),
-        ModelCheckpoint(
-            folder,
-            filename=LAST.removesuffix(".ckpt"),
-            every_n_train_steps=every or None,
-            every_n_epochs=None if every else 1,
-            save_on_train_epoch_end=None if every else True,
-            enable_version_counter=False,
-        ),
-    ]
-    if decay:
-        callbacks.insert(0, EMAWeightAveraging(decay=decay))
-    return callbacks
 
 
 def evaluate(

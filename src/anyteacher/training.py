@@ -1,8 +1,6 @@
 """Training a student on a task, with or without distillation, as a LightningModule."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,9 +8,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from anyteacher.distiller import Distiller
-from anyteacher.errors import ConfigError, NonFiniteError
+from anyteacher.errors import NonFiniteError
 from anyteacher.link import Link
 from anyteacher.normalization import ImageNorm
+from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.teacher import Teacher
 
@@ -20,42 +19,7 @@ from anyteacher.teacher import Teacher
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 256, 32
 
 
-@dataclass(frozen=True)
-class Optimization:
-    """How the student and the projectors are optimised: AdamW, warm-up, then a cosine to zero.
-
-    Args:
-        lr: Learning rate after the warm-up.
-        weight_decay: Of weights; biases and normalisations have none.
-        warmup: Share of all steps over which the learning rate grows from zero; in [0, 1).
-        clip: Largest norm of the gradient; 0 for no limit.
-        ema: Decay of an exponential moving average of the student's weights, such as 0.999, with
-            which it is validated and saved; 0 for none.
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    clip: float = 1.0
-    ema: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.lr <= 0 or self.weight_decay < 0 or self.clip < 0:
-            raise ConfigError(
-                f"lr must be positive, weight_decay and clip 0 or more; got {self.lr}, "
-                f"{self.weight_decay} and {self.clip}."
-            )
-        if not (0 <= self.warmup < 1 and 0 <= self.ema < 1):
-            raise ConfigError(
-                f"warmup and ema are shares in [0, 1); got {self.warmup} and {self.ema}."
-            )
-
-    def factor(self, step: int, steps: int) -> float:
-        """The learning rate at a step of so many, as a share of `lr`."""
-        warmup = round(self.warmup * steps)
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+__all__ = ["Optimization", "TrainingModule"]
 
 
 class TrainingModule(LightningModule):  # type: ignore[misc]
@@ -87,6 +51,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.task, self.optimization = task, optimization or Optimization()
         self._teachers, self._links = dict(teachers or {}), links
         self.images_norm = images_norm or ImageNorm()
+        self._seed: int | None = None
         self.val_metrics = task.metrics().clone(prefix="val/")
         self.test_metrics = task.metrics().clone(prefix="test/")
         scale, shift = ImageNorm().to(self.images_norm)
@@ -101,7 +66,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def setup(self, stage: str) -> None:
         """Finds the sizes on training images, before the optimiser and any wrapper see them."""
-        if stage != "fit" or not self._links:
+        if stage != "fit" or self.distiller.links or not self._links:
             return
         images = self._normalized(self._training_images())
         for teacher in self._teachers.values():
@@ -132,6 +97,23 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
         output: Tensor = self.student(self._normalized(images))
         return output
+
+    def on_train_start(self) -> None:
+        """Keeps the seed of the run, from which each step draws."""
+        self._seed = torch.initial_seed() if self._seed is None else self._seed
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        """Seeds the step by its place, so that dropout falls alike in a resumed run."""
+        place = (self._seed, self.current_epoch, index, self.global_rank)
+        torch.manual_seed(hash(place) % 2**63)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the seed of the run."""
+        checkpoint["seed"] = self._seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the seed of the run."""
+        self._seed = checkpoint["seed"]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
@@ -166,30 +148,24 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.log_dict(self.test_metrics.compute())
         self.test_metrics.reset()
 
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Limits the student's gradient by its own norm, and the projectors' by theirs.
+
+        With one norm for both, a link of weight 0 would still change the last bits of the
+        student's gradient.
+        """
+        limit = self.optimization.clip
+        if not limit:
+            return
+        if hasattr(self.trainer.model, "clip_grad_norm_"):  # FSDP: the norm spans the processes
+            self.trainer.model.clip_grad_norm_(limit)
+            return
+        for module in (self.student, self.distiller.connections):
+            nn.utils.clip_grad_norm_(module.parameters(), limit)
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the student and the projectors, and the schedule of its learning rate."""
-        settings = self.optimization
-        parameters = list(self.distiller.trainable_parameters())
-        groups = [
-            {
-                "params": [p for p in parameters if p.ndim > 1],
-                "weight_decay": settings.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=settings.lr
-        )
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: settings.factor(step, steps)
+        optimizer, schedule = self.optimization.build(
+            self.distiller.trainable_parameters(), int(self.trainer.estimated_stepping_batches)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves projectors and teachers aside where only the student is needed."""
-        if not self.distiller.links:
-            state = checkpoint["state_dict"]
-            own = self.state_dict()
-            kept = {k: v for k, v in state.items() if k in own and not k.endswith("_extra_state")}
-            checkpoint["state_dict"] = own | kept

@@ -169,14 +169,16 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
         if batch_size < 1:
             raise ConfigError(f"The batch size must be at least 1; got {batch_size}.")
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self._loader: ResumableLoader | None = None
+        self._saved: dict[str, int] = {}
 
     @abstractmethod
     def setup(self, stage: str) -> None:
         """Makes the data sets that a stage needs: "fit", "validate" or "test"."""
 
     def train_dataloader(self) -> ResumableLoader:
-        """Shuffled by (seed, epoch), this process's share."""
-        return ResumableLoader(
+        """Shuffled by (seed, epoch), this process's share; goes on where it was saved."""
+        self._loader = ResumableLoader(
             self.train,
             self.batch_size,
             seed=self.seed,
@@ -184,6 +186,22 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
             rank=self.trainer.global_rank if self.trainer else 0,
             num_workers=self.num_workers,
         )
+        if self._saved:
+            self._loader.load_state_dict(self._saved)
+            self._saved = {}
+        return self._loader
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the training data, for the checkpoint.
+
+        Lightning also asks the loader, but gives it its state back only where nothing has asked
+        for the number of steps before, as a schedule of the learning rate does.
+        """
+        return {} if self._loader is None else self._loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Makes the next training loader go on there."""
+        self._saved = state
 
     def val_dataloader(self) -> DataLoader[Any]:
         """In order."""
