@@ -1,0 +1,174 @@
+"""What distillation costs: ratios measured in one run, the sides taking turns.
+
+    python -m benchmarks.cost            # five minutes
+    python -m benchmarks.cost --quick    # one minute, rough
+
+Absolute times of one machine say little about another, and on a shared machine little about the
+next minute. So everything compared runs in the same process, round by round, in an order that turns
+every round; a ratio is the median over rounds of the ratio within a round. On a CPU the time is the
+processor time of one thread, which other people's programs disturb less than the clock on the wall.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from anyteacher.images import replacing
+from anyteacher.report import Table, machine_facts, print_table
+from benchmarks.timing import Rounds, Settings, kept_bytes
+from benchmarks.workloads import (
+    DIRECTIONS,
+    PAIRS,
+    SHAPES,
+    LinkAlone,
+    Pair,
+    Shape,
+    Steps,
+    encoder_decoders,
+)
+
+STEP_GOAL, LINK_GOAL = 1.03, 0.75
+
+
+def whole_steps(pairs: list[Pair], settings: Settings) -> Table:
+    """Table of whole training steps against their floor."""
+    rows: list[list[str | float]] = []
+    for pair in pairs:
+        steps = Steps(pair, settings.device)
+        kept = {name: kept_bytes(loss) for name, loss in steps.losses().items()}
+        # By hand is left to the table of the library: a side less is more rounds for the others.
+        sides = {name: side for name, side in steps.sides().items() if name != "by hand"}
+        rounds = Rounds(sides, settings, 5 * settings.seconds)
+        ratios = [rounds.ratio(n, "floor") for n in ("inverted", "traditional", "floor again")]
+        extra = (kept["inverted"] - kept["floor"]) / 2**20
+        counted = len(rounds.seconds["floor"])
+        rows.append(
+            [pair.name, rounds.milliseconds("floor"), *map(str, ratios), f"{extra:.2f}", counted]
+        )
+    return Table(
+        columns=[
+            "pair",
+            "floor ms",
+            "inverted / floor",
+            "traditional / floor",
+            "floor / floor",
+            "kept MiB",
+            "rounds",
+        ],
+        rows=rows,
+        caption="Whole training step with one link",
+        note=f"Goal: inverted / floor at most {STEP_GOAL}. The floor is the student's forward, "
+        "backward and AdamW, and the teacher's forward up to the tap. Projection, loss, their "
+        "backward and the projector's AdamW are the numerator's. Median [95 % interval]. "
+        "floor / floor compares two equal floors: how far off 1 the noise goes. kept: extra "
+        "memory held for the backward of an inverted link.",
+    )
+
+
+def links_alone(shapes: list[Shape], settings: Settings) -> Table:
+    """Table of projection and loss, inverted against traditional."""
+    rows: list[list[str | float]] = []
+    for shape in shapes:
+        alone = LinkAlone(shape, settings.device)
+        kept = [kept_bytes(partial(alone.loss, way)) / 2**20 for way in DIRECTIONS]
+        sides = {str(way): partial(alone.gradients, way) for way in DIRECTIONS}
+        rounds = Rounds(sides, settings, settings.seconds)
+        ratio = rounds.ratio(*DIRECTIONS)
+        times = [rounds.milliseconds(way) for way in DIRECTIONS]
+        rows.append([str(shape), str(ratio), *times, *kept, len(rounds.seconds["inverted"])])
+    return Table(
+        columns=[
+            "features",
+            "inverted / traditional",
+            "inverted ms",
+            "traditional ms",
+            "inverted kept MiB",
+            "traditional kept MiB",
+            "rounds",
+        ],
+        rows=rows,
+        caption="Projection and loss alone, forward and backward (Linear, MSE)",
+        note=f"Goal: at most {LINK_GOAL}. Median [95 % interval]. kept: memory held for "
+        "the backward, the features themselves included.",
+    )
+
+
+def library_overhead(pairs: list[Pair], settings: Settings) -> Table:
+    """Table of `Distiller.forward` against the same computation written by hand."""
+    rows: list[list[str | float]] = []
+    for pair in pairs:
+        steps = Steps(pair, settings.device)
+        losses = steps.losses()
+        sides = {"by hand": losses["by hand"], "library": losses["inverted"]}
+        rounds = Rounds(sides, settings, settings.seconds)
+        rows.append(
+            [
+                pair.name,
+                rounds.milliseconds("by hand"),
+                str(rounds.ratio("library", "by hand")),
+                rounds.more("library", "by hand"),
+                len(rounds.seconds["library"]),
+            ]
+        )
+    return Table(
+        columns=["pair", "by hand ms", "library / by hand", "extra µs a step", "rounds"],
+        rows=rows,
+        caption="The library itself: forward of student, teacher and one inverted link",
+        note="The backward passes are the same. Median [95 % interval]. The tiny pair shows "
+        "the fixed cost of a step, which the others hide in their noise.",
+    )
+
+
+def measure(settings: Settings, parts: list[str]) -> list[Table]:
+    """The tables of the parts asked for."""
+    torch.manual_seed(settings.seed)
+    tables = []
+    if "step" in parts:
+        tables.append(whole_steps([make() for make in PAIRS], settings))
+    if "link" in parts:
+        tables.append(links_alone(list(SHAPES), settings))
+    if "library" in parts:
+        pairs = [encoder_decoders(2, 16, 8), encoder_decoders()]
+        tables.append(library_overhead(pairs, settings))
+    return tables
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures, prints the tables, and writes them if asked."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    known = ["step", "link", "library"]
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(known)}; all unless named")
+    parser.add_argument("--quick", action="store_true", help="a rough answer in a minute")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
+    parser.add_argument("--seconds", type=float, help="for each line of a table (10; quick: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch on the CPU (1)")
+    parser.add_argument("--clock", choices=["processor", "wall"], help="wall on a GPU, else not")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …")
+    parser.add_argument("--output", type=Path, help="a JSON file for the tables")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.parts) - set(known):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose of {', '.join(known)}")
+    torch.set_num_threads(options.threads)
+    clock = options.clock or ("processor" if options.device == "cpu" else "wall")
+    seconds = options.seconds or (1.0 if options.quick else 10.0)
+    settings = Settings(seconds, clock=clock, device=options.device, seed=options.seed)
+    facts = machine_facts() | {"clock": clock, "seed": str(options.seed)}
+    tables = measure(settings, options.parts or known)
+    # Wide tables in a file or pipe; a terminal has the width it has.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    for table in [Table(columns=["measured on", ""], rows=[*map(list, facts.items())]), *tables]:
+        print_table(table, console)
+    if options.output is not None:
+        result = {"facts": facts, "settings": asdict(settings), "tables": [*map(asdict, tables)]}
+        with replacing(options.output) as part:
+            part.write_text(json.dumps(result, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
