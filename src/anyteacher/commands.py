@@ -1,6 +1,8 @@
 """What the subcommands do, once their settings are read."""
 
+import ast
 import importlib
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from anyteacher.data import write_contact_sheet
 from anyteacher.data.rooms import SPLITS
 from anyteacher.demo import run_demo
 from anyteacher.errors import ConfigError, DataError, did_you_mean
+from anyteacher.hints import cause
 from anyteacher.images import replacing
 from anyteacher.losses import FeatureLoss
 from anyteacher.predict import predict_folder
@@ -32,12 +35,30 @@ _CONSOLE = Console()
 _NOT_SAVED = ("config", "output", "resume", "checkpoint_every", "run", "weights")
 
 
-def _instantiate(parser: ArgumentParser, settings: Namespace) -> experiment.Experiment:
+def _instantiate(
+    parser: ArgumentParser, settings: Namespace
+) -> tuple[experiment.Experiment, dict[str, Any]]:
+    """The experiment, and the arguments of the Trainer."""
     experiment.set_threads(settings.threads)
     experiment.seed_all(settings.seed)
-    made = parser.instantiate(settings)
+    try:
+        made = parser.instantiate(settings)
+    except Exception as error:
+        # The parser wraps what a constructor raises in an account of its own attempts.
+        own = cause(error)
+        if own is None:
+            raise
+        raise own from error
     names = [field.name for field in fields(experiment.Experiment)]
-    return experiment.Experiment(**{name: getattr(made, name) for name in names})
+    return experiment.Experiment(**{n: getattr(made, n) for n in names}), dict(vars(made.trainer))
+
+
+def _instantiate_alone(
+    parser: ArgumentParser, settings: Namespace
+) -> tuple[experiment.Experiment, dict[str, Any]]:
+    """The same without what a trained student needs no more: a teacher may be large, or gone."""
+    settings.teacher, settings.distillation.links = None, []
+    return _instantiate(parser, settings)
 
 
 def _by_name(value: Any) -> Any:
@@ -51,18 +72,14 @@ def _by_name(value: Any) -> Any:
     return value
 
 
-def _trainer_options(settings: Namespace) -> dict[str, object]:
-    return dict(vars(settings.trainer))
-
-
 def fit(parser: ArgumentParser, settings: Namespace) -> int:
-    """Trains, and tests the best student."""
-    made = _instantiate(parser, settings)
+    """Trains a student and leaves its run in a folder, with the configuration."""
+    experiment.check_new(settings.output, resume=settings.resume)
     start = time.monotonic()
     kept = settings.clone()
     for name in _NOT_SAVED:
         kept.pop(name, None)
-    experiment.check_new(settings.output, resume=settings.resume)
+    made, trainer = _instantiate(parser, settings)
     settings.output.mkdir(parents=True, exist_ok=True)
     with replacing(settings.output / experiment.CONFIG) as temporary:
         temporary.write_text(parser.dump(_by_name(kept)))
@@ -71,7 +88,7 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         settings.output,
         resume=settings.resume,
         checkpoint_every=settings.checkpoint_every,
-        trainer=_trainer_options(settings),
+        trainer=trainer,
     )
     if module.trainer.is_global_zero:
         kept = next(c for c in module.trainer.callbacks if isinstance(c, Checkpoints))
@@ -89,9 +106,9 @@ def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
     """A command that prints the metrics on a split."""
 
     def run(parser: ArgumentParser, settings: Namespace) -> int:
-        made = _instantiate(parser, settings)
+        made, trainer = _instantiate_alone(parser, settings)
         weights = settings.weights or settings.run / experiment.STUDENT
-        values = experiment.evaluate(made, weights, split=split, trainer=_trainer_options(settings))
+        values = experiment.evaluate(made, weights, split=split, trainer=trainer)
         rows = tuple((name, value) for name, value in values.items())
         print_table(Table(("metric", split), rows, f"{type(made.task).__name__}", decimals=4))
         return 0
@@ -101,13 +118,12 @@ def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
 
 def predict(parser: ArgumentParser, settings: Namespace) -> int:
     """Predicts a folder of images; those that cannot be read are named, and the rest goes on."""
-    made = _instantiate(parser, settings)
+    made, _ = _instantiate_alone(parser, settings)
     load_weights(made.student, settings.weights or settings.run / experiment.STUDENT)
     information = json.loads((settings.run / experiment.INFO).read_text())
     channels, *size = information["image"]
     resolution = min(size) if settings.resolution < 0 else settings.resolution
-    alone = experiment.Experiment(made.task, made.student, made.data, images_norm=made.images_norm)
-    module = alone.module().to("cuda" if torch.cuda.is_available() else "cpu")
+    module = made.module().to("cuda" if torch.cuda.is_available() else "cpu")
     done = failed = 0
     for result in predict_folder(
         module, settings.images, settings.output, channels=channels, resolution=resolution
@@ -134,10 +150,24 @@ def taps(parser: ArgumentParser, settings: Namespace) -> int:
         print_table(_candidates(name, found[name]), _CONSOLE)
     if settings.student:
         pairs = suggest(found[settings.student], found[settings.model])
-        lines = [f"- student: {mine.path}\n  teacher: {theirs.path}" for mine, theirs in pairs]
-        _CONSOLE.print("Links to start from, for `distillation.links`:")
-        _CONSOLE.print("\n".join(lines) or "(none found)", highlight=False)
+        lines = [
+            line
+            for mine, theirs in pairs
+            for line in (
+                f"    - student: {_described(mine)}",
+                f"      teacher: {_described(theirs)}",
+            )
+        ]
+        header = (
+            f"# student: {settings.student}, teacher: {settings.model}\ndistillation:\n  links:"
+        )
+        print("\n".join([header, *lines]) if lines else "No pair of layers goes together.")
     return 0
+
+
+def _described(candidate: Candidate) -> str:
+    shape = " x ".join(str(n) for n in candidate.shape)
+    return f"{candidate.path:24s}  # {candidate.kind}, {shape}"
 
 
 def _candidates(name: str, candidates: list[Candidate]) -> Table:
@@ -165,22 +195,41 @@ def _named_model(name: str) -> Teacher:
         return teacher
     if rest:
         raise ConfigError(f"No models are known from '{kind}'. {did_you_mean(kind, by_kind)}")
-    module, _, attribute = name.rpartition(".")
+    return Teacher(_by_import_path(name))
+
+
+def _by_import_path(name: str) -> nn.Module:
+    """A model from `package.Class` or `package.Class(width=24)`; the values are literals."""
     try:
-        made = getattr(importlib.import_module(module), attribute)()
-    except (ImportError, AttributeError, ValueError) as error:
+        tree = ast.parse(name, mode="eval").body
+        call = tree if isinstance(tree, ast.Call) else None
+        module, _, attribute = ast.unparse(call.func if call else tree).rpartition(".")
+        if call and (call.args or any(keyword.arg is None for keyword in call.keywords)):
+            raise ValueError("arguments go by name")
+        keywords = call.keywords if call else []
+        arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in keywords}
+        found = importlib.import_module(module)
+    except (ImportError, SyntaxError, ValueError) as error:
         raise ConfigError(
             f"'{name}' is neither timm:NAME, torchvision:NAME, transformers:FOLDER nor the import "
-            f"path of a model ({error})."
+            f"path of a model, such as package.Class or 'package.Class(width=24)' ({error})."
         ) from error
+    if not hasattr(found, attribute):
+        raise ConfigError(f"{module} has no '{attribute}'. {did_you_mean(attribute, dir(found))}")
+    build = getattr(found, attribute)
+    known = inspect.signature(build).parameters
+    try:
+        inspect.signature(build).bind(**arguments)
     except TypeError as error:
+        wrong = next((key for key in arguments if key not in known), "")
+        hint = did_you_mean(wrong, known) if wrong else f"Takes: {', '.join(known)}."
         raise ConfigError(
-            f"'{name}' cannot be called without arguments ({error}). Give the path of a function "
-            "that builds the model."
+            f"'{name}' cannot be built ({error}). {hint} Write '{module}.{attribute}(key=value)'."
         ) from error
+    made = build(**arguments)
     if not isinstance(made, nn.Module):
         raise ConfigError(f"'{name}' gives a {type(made).__name__}, not a torch module.")
-    return Teacher(made)
+    return made
 
 
 def rooms(parser: ArgumentParser, settings: Namespace) -> int:
