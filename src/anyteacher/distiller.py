@@ -113,6 +113,7 @@ class Distiller(nn.Module):
         return dict(self._teachers.by_name)
 
     def _connect(self, example: Tensor, seed: int | None) -> nn.ModuleList:
+        size = _size(example)
         parameter = next(self.student.parameters(), example)
         example = example.to(parameter.device)
         # The step's own draws must not depend on what is made here.
@@ -126,7 +127,7 @@ class Distiller(nn.Module):
             return nn.ModuleList(
                 Connection(
                     link,
-                    Source(student_features[link.student_tap], _size(example)),
+                    Source(student_features[link.student_tap], size),
                     teacher_features[link.of][link.teacher_tap],
                 )
                 for link in self.links
@@ -166,6 +167,7 @@ class Distiller(nn.Module):
             NonFiniteError: naming the link and the step.
             LayoutError: when a feature's shape fits no longer, or batch sizes differ.
         """
+        size = _size(images)
         prediction, student_features = self._student_recorder.run(images, *args, **kwargs)
         teacher_features = {
             name: self._teacher_features(name, images, teacher_images)
@@ -175,7 +177,7 @@ class Distiller(nn.Module):
         total = torch.zeros((), device=images.device)
         for link, connection in zip(self.links, self.connections, strict=True):
             loss = connection(
-                Source(student_features[link.student_tap], _size(images)),
+                Source(student_features[link.student_tap], size),
                 teacher_features[link.of][link.teacher_tap],
             )
             losses[link.name] = loss
@@ -183,7 +185,9 @@ class Distiller(nn.Module):
         if self.check_finite and losses and not torch.compiler.is_compiling():
             self._check(losses)
         if self.training and torch.is_grad_enabled():
-            self.step += 1
+            # Not in place: a compiled backward pass would find the changed step where it computes
+            # the weights again.
+            self.step = self.step + 1
         return Output(prediction, losses, total)
 
     def _teacher_features(
