@@ -33,9 +33,10 @@ def test_whole_steps_fill_their_table(settings):
     table = cost.whole_steps([_tiny()], settings)
     (row,) = table.rows
     cells = dict(zip(table.columns, row, strict=True))
-    for column in ("inverted / floor", "traditional / floor", "floor / floor"):
+    for column in ("inverted / floor", "traditional / floor", "by hand / floor", "floor / floor"):
         _check_ratio(cells[column])
     assert cells["floor ms"] > 0
+    assert 0 < cells["fastest"] < float("inf")
     assert cells["rounds"] == settings.least_rounds
     assert "4 from 6" in cells["pair"]
 
