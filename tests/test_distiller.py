@@ -500,7 +500,9 @@ ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def test_a_whole_compiled_step_gives_the_same():
     command = [sys.executable, PROGRAMS / "compiled.py"]
-    done = subprocess.run(command, capture_output=True, text=True, env=ALONE, timeout=240)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=ALONE, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["eager is the same", "aot_eager is the same"]
 
