@@ -76,6 +76,7 @@ class Teacher(nn.Module):
         self.register_buffer("_scale", None, persistent=False)
         self.register_buffer("_shift", None, persistent=False)
         self._take(ImageNorm())
+        self.train(False)
 
     def feed(self, images_norm: ImageNorm) -> None:
         """States, once, how the images it will be given were normalised; in [0, 1] unless told.
@@ -120,7 +121,7 @@ class Teacher(nn.Module):
             return self.model(self.prepare(images), **kwargs)
 
     @torch.no_grad()
-    def calibrate(self, batches: Iterable[Float[Tensor, "b c h w"]]) -> "Teacher":
+    def calibrate(self, batches: Iterable[Float[Tensor, "_ c h w"]]) -> "Teacher":
         """Sets the running statistics of its batch normalisations from a few batches.
 
         A random network needs this: its untouched statistics fit no data, and its features would

@@ -126,14 +126,14 @@ class Timm(_Named):
 
         def describe(model: nn.Module) -> tuple[ImageNorm | None, Size | None]:
             config = timm.data.resolve_model_data_config(model)
-            _, height, width = config["input_size"]
-            # Plain transformers take one size; what else needs one says so in its configuration.
-            patches = getattr(model, "patch_embed", None)
-            fixed = getattr(patches, "strict_img_size", False) or getattr(
-                model, "default_cfg", {}
-            ).get("fixed_input_size", False)
             norm = ImageNorm(tuple(config["mean"]), tuple(config["std"]))
-            return norm, (height, width) if fixed else None
+            # Plain transformers take the size they were made for; others that need one size say
+            # so in their configuration.
+            patches: Any = getattr(model, "patch_embed", None)
+            if hasattr(patches, "strict_img_size"):
+                return norm, tuple(patches.img_size) if patches.strict_img_size else None
+            fixed = getattr(model, "default_cfg", {}).get("fixed_input_size", False)
+            return norm, tuple(config["input_size"][1:]) if fixed else None
 
         super().__init__(
             build,

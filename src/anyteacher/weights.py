@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import pickle
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,10 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         key=lambda candidate: len(candidate.keys() & expected.keys()),
     )
     _check_fit(fitting, expected, path, type(model).__name__)
-    model.load_state_dict(fitting)
+    # The versions of the modules, which some of them ask for; every key and shape is of this one.
+    versioned = OrderedDict(fitting)
+    versioned._metadata = expected._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(versioned)
 
 
 def _read(path: Path) -> Any:
