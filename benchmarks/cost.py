@@ -1,7 +1,7 @@
 """What distillation costs: ratios measured in one run, the sides taking turns.
 
-    python -m benchmarks.cost            # five minutes
-    python -m benchmarks.cost --quick    # one minute, rough
+    python -m benchmarks.cost            # about five minutes
+    python -m benchmarks.cost --quick    # about one minute, rough
 
 Absolute times of one machine say little about another, and on a shared machine little about the
 next minute. So everything compared runs in the same process, round by round, in an order that turns
@@ -45,11 +45,10 @@ def whole_steps(pairs: list[Pair], settings: Settings) -> Table:
         rounds = Rounds(steps.sides(), settings, 5 * settings.seconds)
         others = ("inverted", "traditional", "by hand", "floor again")
         ratios = [str(rounds.ratio(name, "floor")) for name in others]
-        fastest = rounds.fastest("inverted", "floor")
         extra = (kept["inverted"] - kept["floor"]) / 2**20
         counted = len(rounds.seconds["floor"])
         milliseconds = rounds.milliseconds("floor")
-        rows.append([pair.name, milliseconds, *ratios, fastest, f"{extra:.2f}", counted])
+        rows.append([pair.name, milliseconds, *ratios, f"{extra:.2f}", counted])
     return Table(
         columns=[
             "pair",
@@ -58,7 +57,6 @@ def whole_steps(pairs: list[Pair], settings: Settings) -> Table:
             "traditional / floor",
             "by hand / floor",
             "floor / floor",
-            "fastest",
             "kept MiB",
             "rounds",
         ],
@@ -68,8 +66,8 @@ def whole_steps(pairs: list[Pair], settings: Settings) -> Table:
         "backward and AdamW, and the teacher's forward up to the tap. Projection, loss, their "
         "backward and the projector's AdamW are the numerator's. Median [95 % interval]. "
         "floor / floor compares two equal floors: how far off 1 the noise goes. By hand is "
-        "the inverted link without the library. fastest: inverted / floor of each side's fastest "
-        "step. kept: extra memory held for the backward of the inverted link.",
+        "the inverted link without the library. kept: extra memory held for the backward of the "
+        "inverted link.",
     )
 
 

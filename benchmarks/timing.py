@@ -88,10 +88,6 @@ class Rounds:
         pairs = zip(self.seconds[side], self.seconds[other], strict=True)
         return Ratio.of([a / b for a, b in pairs])
 
-    def fastest(self, side: str, other: str) -> float:
-        """The fastest round of one side by the other's: what is left where nobody disturbs."""
-        return min(self.seconds[side]) / min(self.seconds[other])
-
     def milliseconds(self, side: str) -> float:
         """The median of one side."""
         return 1e3 * statistics.median(self.seconds[side])

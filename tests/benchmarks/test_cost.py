@@ -36,7 +36,6 @@ def test_whole_steps_fill_their_table(settings):
     for column in ("inverted / floor", "traditional / floor", "by hand / floor", "floor / floor"):
         _check_ratio(cells[column])
     assert cells["floor ms"] > 0
-    assert 0 < cells["fastest"] < float("inf")
     assert cells["rounds"] == settings.least_rounds
     assert "4 from 6" in cells["pair"]
 

@@ -23,7 +23,6 @@ def test_ratios_are_of_one_round_and_their_median():
     rounds = Rounds({"a": int, "b": int}, Settings(most_rounds=1), 0.0)
     rounds.seconds = {"a": [2.0, 30.0, 8.0], "b": [1.0, 10.0, 2.0]}
     assert rounds.ratio("a", "b") == Ratio(3.0, 2.0, 4.0)
-    assert rounds.fastest("a", "b") == 2.0
     assert rounds.milliseconds("a") == 8000.0
     assert rounds.more("a", "b") == 6e6
 
