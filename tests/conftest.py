@@ -1,5 +1,8 @@
 """What all tests share: shapes and types are checked at run time, one thread, the same seed."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
@@ -12,6 +15,9 @@ install_import_hook([f"anyteacher.{name}" for name in _CHECKED], "beartype.beart
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("default")
 torch.set_num_threads(1)
+
+# What tests share with the scripts that they start.
+sys.path.append(str(Path(__file__).parent / "programs"))
 
 
 @pytest.fixture(autouse=True)

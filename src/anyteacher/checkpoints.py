@@ -1,5 +1,6 @@
 """Checkpoints of a run: the last state and the best, each complete or not there at all."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,7 +56,8 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
             return
         value = float(trainer.callback_metrics[self.monitor])
         sign = 1 if self.mode == "max" else -1
-        if self.best is None or sign * value > sign * self.best:
+        better = self.best is None or sign * value > sign * self.best
+        if better and not math.isnan(value):
             self.best = value
             self._write(trainer, BEST)
 

@@ -88,7 +88,7 @@ class Experiment:
             teachers = {"teacher": teachers}
         if links and not teachers:
             raise ConfigError(
-                f"{len(links)} links are to be distilled, and there is no teacher. Give one as "
+                f"There are links to distil ({len(links)}) and there is no teacher. Give one as "
                 "`teacher`, or leave `distillation.links` empty."
             )
         return TrainingModule(
@@ -236,9 +236,15 @@ def make_trainer(**options: Any) -> Trainer:
     """A Trainer that says what matters and leaves the rest out."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Advice on worker processes and logging intervals: the data here are read from memory or a
-    # memory map, and short runs are meant.
-    for text in (".*does not have many workers.*", ".*is smaller than the logging interval.*"):
+    # Advice that does not apply: the data are read from memory or a memory map, short runs are
+    # meant, the metrics gather what all processes saw by themselves, and a folder that holds a run
+    # is refused or resumed.
+    for text in (
+        ".*does not have many workers.*",
+        ".*is smaller than the logging interval.*",
+        ".*sync_dist=True.*",
+        ".*exists and is not empty.*",
+    ):
         warnings.filterwarnings("ignore", text)
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
     options.setdefault("enable_model_summary", False)

@@ -1,14 +1,15 @@
 """One clear line for a wrong flag or setting, with the nearest known name."""
 
+import importlib
 import inspect
 import re
+from collections.abc import Callable
 
 from jsonargparse import ArgumentParser
 
 from anyteacher import models
 from anyteacher.data.loading import DataModule
-from anyteacher.errors import did_you_mean
-from anyteacher.link import Link
+from anyteacher.errors import AnyteacherError, did_you_mean
 from anyteacher.losses import FeatureLoss
 from anyteacher.projectors import Projector
 from anyteacher.tasks.base import Task
@@ -20,6 +21,14 @@ KINDS: dict[str, type] = {
     "teachers": Teacher,
     "losses": FeatureLoss,
     "projectors": Projector,
+}
+
+_KIND_OF: dict[str, type] = {
+    "task": Task,
+    "data": DataModule,
+    "teacher": Teacher,
+    "loss": FeatureLoss,
+    "projector": Projector,
 }
 
 
@@ -42,53 +51,110 @@ def catalogue() -> str:
         f"  {kind + ':':12s}{', '.join(cls.__name__ for cls in known_classes(base))}"
         for kind, base in KINDS.items()
     ]
-    lines.append(f"  {'students:':12s}{', '.join(models.__all__)}, or any torch module by path")
-    return "Known by name (any other class by its import path):\n" + "\n".join(lines)
+    lines.append(f"  {'students:':12s}{', '.join(_students())}, or any torch module")
+    return (
+        "Known by name (any other class by its import path):\n" + "\n".join(lines) + "\n\n"
+        "--task.help NAME, --data.help NAME, … list the settings of a class."
+    )
+
+
+def cause(error: BaseException) -> AnyteacherError | None:
+    """The error of this library that another one was raised from, if any."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, AnyteacherError):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
     """A message of the parser in one line, with the nearest known name where a name is wrong."""
-    key = re.search(r'[Pp]arser key "([\w.]+)":', message)
-    where = f"{key[1]}: " if key else ""
-    if match := re.search(r"unrecognized arguments: --(\S+)", message):
-        name = match[1].partition("=")[0]
-        return f"no setting '{name}'. {did_you_mean(name, _options(parser))}"
-    if match := re.search(r"class_path '([\w.]+)':.*?ption '(\w+)' is not acc", message, re.S):
-        known = did_you_mean(match[2], _parameters(match[1]))
-        return f"{where}{match[1]} takes no '{match[2]}'. {known}"
-    if match := re.search(r"[Kk]ey '([\w.]+)' is not expected", message):
-        options = {option.split(".")[-1] for option in _options(parser)}
-        known = options | set(inspect.signature(Link).parameters)
-        name = match[1].split(".")[-1]
-        return f"{where}no setting '{match[1]}'. {did_you_mean(name, known)}"
-    if match := re.search(r"import path string: (\S+)", message):
-        names = {cls.__name__ for base in KINDS.values() for cls in known_classes(base)}
-        known = did_you_mean(match[1], names | set(models.__all__))
-        return f"{where}no class '{match[1]}'. {known} Other classes go by their import path."
-    if match := re.search(
-        r"Expected a typing\.Literal\[([^]]+)\].*Given value: (\S+)", message, re.S
-    ):
-        known = did_you_mean(match[2], re.findall(r"'([^']+)'", match[1]))
-        return f"{where}'{match[2]}' is no choice. {known}"
-    return message.strip()
+    keys = re.findall(r'[Pp]arser key "([\w.]+)":', message)
+    where = f"{'.'.join(keys)}: " if keys else ""
+    for pattern, rule in _RULES.items():
+        if match := re.search(pattern, message):
+            return where + rule(match, keys, parser)
+    return where + re.sub(r'^Parser key "[\w.]+":', "", re.sub(r"\s+", " ", message)).strip()
+
+
+def _unknown_setting(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    name = ".".join(part for part in match.groups() if part)
+    return f"no setting '{name}'. {did_you_mean(name, _options(parser))}"
+
+
+def _not_accepted(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    classes = re.findall(r"class_path '([\w.]+)'", match.string[: match.start()])
+    if not classes:
+        return _unknown_setting(match, keys, parser)
+    known = did_you_mean(match[1], _parameters(classes[-1]))
+    return f"{classes[-1]} takes no '{match[1]}'. {known}"
+
+
+def _no_class(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    path = match[1]
+    module, _, name = path.rpartition(".")
+    if module:
+        try:
+            found = importlib.import_module(module)
+        except ImportError as error:
+            return f"no class '{path}': its module cannot be imported ({error})."
+        known = [entry for entry in dir(found) if inspect.isclass(getattr(found, entry))]
+        return f"no class '{path}'. {did_you_mean(name, known)}"
+    base = _KIND_OF.get(keys[-1] if keys else "")
+    known = [cls.__name__ for cls in known_classes(base)] if base else _students()
+    return f"no class '{path}'. {did_you_mean(path, known)} Other classes go by their import path."
+
+
+def _missing(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    names = match[1].split(", ")
+    if "run" in names:
+        return "give the folder of a run made by `anyteacher fit`."
+    return f"{', '.join(names)} must be given, by a flag or in a --config file."
+
+
+def _no_choice(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    given = _given(match.string)
+    return f"'{given}' is no choice. {did_you_mean(given, re.findall(r'[a-z_0-9]+', match[1]))}"
+
+
+def _wrong_type(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    types = re.findall(r"Expected (?:an? )?<class '(?:\w+\.)*(\w+)'>", match.string)
+    wanted = [name for name in dict.fromkeys(types) if name != "NoneType"]
+    return f"'{_given(match.string)}' is no {' or '.join(wanted) or 'valid value'}."
+
+
+_RULES: dict[str, Callable[[re.Match[str], list[str], ArgumentParser], str]] = {
+    r"unrecognized arguments: --([^\s=]+)": _unknown_setting,
+    r"Group '([\w.]+)' does not accept option '([\w.]+)'": _unknown_setting,
+    r"[Kk]ey '([\w.]+)' is not expected": _unknown_setting,
+    r"[Oo]ption '([\w.]+)' is not accepted": _not_accepted,
+    r"import path string: (\S+)": _no_class,
+    r"class_path '([\w.]+)':\s+(?:No module named|module ')": _no_class,
+    r"arguments are required: ([\w., -]+)": _missing,
+    r"Literal\[([^]]+)\]": _no_choice,
+    r"Expected (?:an? )?<class": _wrong_type,
+}
+
+
+def _given(message: str) -> str:
+    nested = re.findall(r"NestedArg\(key='[^']*', val='?([^')]*)", message)
+    plain = re.findall(r"(?:Got|Given) value: (.+)", message)
+    return str((nested or plain or ["what was given"])[-1]).strip()
+
+
+def _students() -> list[str]:
+    return [f"anyteacher.models.{name}" for name in models.__all__]
 
 
 def _options(parser: ArgumentParser) -> set[str]:
     return {
-        option.removeprefix("--")
+        option.removeprefix("--").removesuffix("+")
         for action in parser._actions
         for option in action.option_strings
-        if option.startswith("--")
+        if option.startswith("--") and not option.endswith(".help")
     }
 
-    return set(inspect.signature(Link).parameters)
 
-
-def _parameters(path: str) -> set[str]:
-    name = path.rpartition(".")[2]
-    classes = [cls for base in KINDS.values() for cls in known_classes(base)]
-    classes += [getattr(models, entry) for entry in models.__all__]
-    for cls in classes:
-        if cls.__name__ == name:
-            return set(inspect.signature(cls).parameters)
-    return set()
+def _parameters(path: str) -> list[str]:
+    """What a class takes, by the import path under which the parser found it."""
+    module, _, name = path.rpartition(".")
+    return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)

@@ -62,6 +62,8 @@ def read_curves(path: Path) -> dict[str, Curve]:
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             try:
+                if len(row) != len(_COLUMNS):
+                    raise ValueError
                 curves.setdefault(row["name"], {})[int(row["step"])] = float(row["value"])
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(f"'{path}' has a line that is no log entry: {row}.") from error

@@ -73,7 +73,10 @@ class _Keep:
     def __init__(self, path: str, outputs: dict[str, Tensor]) -> None:
         self.path, self.outputs = path, outputs
 
-    def __call__(self, module: nn.Module, args: object, output: object) -> None:
+    def __call__(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
+        passed_on = any(output is argument for argument in args)
+        if passed_on and not getattr(module, "inplace", False):
+            return  # an identity, or dropout in eval mode
         try:
             self.outputs[self.path] = select(output, Tap(self.path))
         except AnyteacherError:
@@ -81,10 +84,15 @@ class _Keep:
 
 
 def _inside_no_block(path: str, modules: dict[str, nn.Module], outputs: dict[str, Tensor]) -> bool:
-    """Whether everything around the module is a container, or gives no single tensor itself."""
+    """Whether all around the module is a container or gives no single tensor; stages are blocks."""
     parts = path.split(".")
     around = [".".join(parts[:end]) for end in range(1, len(parts))]
-    return all(isinstance(modules[p], _CONTAINERS) or p not in outputs for p in around)
+    containers = [isinstance(modules[p], _CONTAINERS) for p in around]
+    # A Sequential in a list of stages is a block itself, if single layers are what it holds.
+    layer_of_stage = len(parts) > 2 and all(containers) and not any(modules[path].children())
+    return not layer_of_stage and all(
+        container or p not in outputs for container, p in zip(containers, around, strict=True)
+    )
 
 
 def _candidate(
@@ -118,23 +126,29 @@ def suggest(
 ) -> list[tuple[Candidate, Candidate]]:
     """Pairs to start from, the deepest first.
 
-    Of each of the student's grids the last layer before the head, with the last layer of the
-    teacher whose stride is nearest. Where a student has no grid, its last two layers' vectors.
+    Of each of the student's grids the layer with the most parameters (a whole stage, where there
+    is one), with the same of those of the teacher whose stride is nearest. Where a model has no
+    grid, the last layers before the head.
     """
-    stages = {c.grid: c for c in student if c.grid and c.grid != (1, 1)}
+    spatial = _largest(teacher)
     # The finest grids carry colour and edges rather than meaning; the deepest stages come first.
-    ours = sorted(stages.values(), key=lambda c: -(c.stride or 0.0))[:most]
-    spatial = [c for c in teacher if c.grid and c.grid != (1, 1)]
+    ours = sorted(_largest(student).values(), key=lambda c: -(c.stride or 0.0))[:most]
     if not ours or not spatial:
-        ours, spatial = list(student[-2:-1] or student), list(teacher[:-1] or teacher)
-    if not spatial:
-        return []
+        return [(student[-2:][0], teacher[-2:][0])] if student and teacher else []
 
     def distance(a: Candidate, b: Candidate) -> float:
         return abs(math.log((a.stride or 1.0) / (b.stride or 1.0)))
 
-    pairs: list[tuple[Candidate, Candidate]] = []
-    for mine in ours:
-        nearest = min(distance(mine, theirs) for theirs in spatial)
-        pairs.append((mine, [c for c in spatial if distance(mine, c) == nearest][-1]))
-    return pairs
+    return [(mine, min(spatial.values(), key=lambda c: distance(mine, c))) for mine in ours]
+
+
+def _largest(candidates: Sequence[Candidate]) -> dict[tuple[int, int], Candidate]:
+    """Of each grid the layer with the most parameters; of equals, the last."""
+    found: dict[tuple[int, int], Candidate] = {}
+    for candidate in candidates:
+        grid = candidate.grid
+        if grid is None or grid == (1, 1):
+            continue
+        if grid not in found or candidate.parameters >= found[grid].parameters:
+            found[grid] = candidate
+    return found

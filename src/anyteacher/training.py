@@ -161,7 +161,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             self.trainer.model.clip_grad_norm_(limit)
             return
         for module in (self.student, self.distiller.connections):
-            nn.utils.clip_grad_norm_(module.parameters(), limit)
+            nn.utils.clip_grad_norm_(list(module.parameters()), limit)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the student and the projectors, and the schedule of its learning rate."""

@@ -18,9 +18,7 @@ EPOCHS, STEPS = 3, 5  # five steps an epoch
 TRAINER = {"max_epochs": EPOCHS, "log_every_n_steps": 1, "accelerator": "cpu", "devices": 1}
 
 
-def experiment(
-    *, ema: float = 0.0, dropout: float = 0.0, weight: float = 1.0, seed: int = 3, **optimization
-) -> Experiment:
+def experiment(*, ema=0.0, dropout=0.0, weight=1.0, seed=3, lr=1e-2, **optimization) -> Experiment:
     """A run of fifteen steps; the same arguments give the same one."""
     seed_all(seed)
     student = ConvNet(10, widths=(4, 8))
@@ -33,7 +31,7 @@ def experiment(
         DigitsData(batch_size=16, train_size=80),
         Random(lambda: ConvNet(5, widths=(6, 8)), seed=1),
         Distillation([link], weight=weight),
-        Optimization(lr=1e-2, ema=ema, **optimization),
+        Optimization(lr=lr, ema=ema, **optimization),
     )
 
 
@@ -52,5 +50,9 @@ def differences(a: object, b: object, path: str = "") -> list[str]:
             d for k in a.keys() & b.keys() for d in differences(a[k], b[k], f"{path}/{k}")
         ]
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
-        return [d for i, (x, y) in enumerate(zip(a, b)) for d in differences(x, y, f"{path}/{i}")]
+        return [
+            d
+            for i, (x, y) in enumerate(zip(a, b, strict=True))
+            for d in differences(x, y, f"{path}/{i}")
+        ]
     return [] if a == b else [path]

@@ -1,0 +1,165 @@
+"""The settings of every subcommand, and what runs it."""
+
+import re
+from argparse import Action, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
+from lightning.pytorch import Trainer
+from torch import nn
+
+from anyteacher import commands
+from anyteacher import data as _data  # noqa: F401  (its classes become known by name)
+from anyteacher import tasks as _tasks  # noqa: F401
+from anyteacher.data.loading import DataModule
+from anyteacher.experiment import Distillation
+from anyteacher.hints import catalogue
+from anyteacher.normalization import ImageNorm
+from anyteacher.optimization import Optimization
+from anyteacher.tasks.base import Task
+from anyteacher.teacher import Teacher
+
+Handler: TypeAlias = Callable[[ArgumentParser, Namespace], int]
+
+# Decided by the command itself, or of no use with it.
+_NOT_TRAINER = {
+    "logger",
+    "default_root_dir",
+    "enable_checkpointing",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "barebones",
+    "model_registry",
+    "enable_autolog_hparams",
+}
+
+
+def _add_experiment(parser: ArgumentParser) -> None:
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these.")
+    parser.add_argument("--seed", type=int, default=0, help="Of weights and of every random draw.")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0: all.")
+    parser.add_subclass_arguments(Task, "task", required=True, help="What the student learns.")
+    parser.add_subclass_arguments(nn.Module, "student", required=True, help="The model to train.")
+    parser.add_subclass_arguments(DataModule, "data", required=True, help="Images and targets.")
+    parser.add_argument(
+        "--teacher",
+        type=Teacher | dict[str, Teacher] | None,
+        default=None,
+        help="A teacher, several by name, or none.",
+    )
+    parser.add_class_arguments(Distillation, "distillation")
+    parser.add_class_arguments(Optimization, "optimization")
+    parser.add_class_arguments(ImageNorm, "images_norm")
+    parser.add_class_arguments(Trainer, "trainer", instantiate=False, skip=_NOT_TRAINER)
+    defaults = {"max_epochs": 30, "log_every_n_steps": 10, "enable_model_summary": False}
+    parser.set_defaults({f"trainer.{name}": value for name, value in defaults.items()})
+
+
+def _fit(parser: ArgumentParser) -> Handler:
+    _add_experiment(parser)
+    parser.add_argument("--output", type=Path, default=Path("runs/fit"), help="Folder of the run.")
+    parser.add_argument("--resume", action="store_true", help="Go on from the last checkpoint.")
+    parser.add_argument(
+        "--checkpoint_every", type=int, default=0, help="Steps between checkpoints; 0: each epoch."
+    )
+    return commands.fit
+
+
+def _evaluation(split: str) -> Callable[[ArgumentParser], Handler]:
+    def add(parser: ArgumentParser) -> Handler:
+        parser.add_argument("run", type=Path, help="Folder of a run made by `fit`.")
+        parser.add_argument(
+            "--weights", type=Path, default=None, help="Instead of the run's best student."
+        )
+        _add_experiment(parser)
+        return commands.evaluation(split)
+
+    return add
+
+
+def _predict(parser: ArgumentParser) -> Handler:
+    parser.add_argument("run", type=Path, help="Folder of a run made by `fit`.")
+    parser.add_argument("--images", type=Path, required=True, help="Folder of images, or one.")
+    parser.add_argument("--output", type=Path, default=Path("predictions"), help="Where to.")
+    parser.add_argument("--weights", type=Path, default=None, help="Instead of the best student.")
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        default=-1,
+        help="Shorter side in pixels that the student sees; -1: as in training, 0: the own size.",
+    )
+    _add_experiment(parser)
+    return commands.predict
+
+
+def _taps(parser: ArgumentParser) -> Handler:
+    parser.add_argument(
+        "model",
+        help="timm:NAME, torchvision:NAME, transformers:FOLDER or an import path (package.Class).",
+    )
+    parser.add_argument("--student", default="", help="Another model: suggest pairs of layers.")
+    parser.add_argument("--size", type=tuple[int, int], default=(224, 224), help="Of the images.")
+    parser.add_argument("--channels", type=int, default=3, help="Of the images.")
+    return commands.taps
+
+
+def _rooms(parser: ArgumentParser) -> Handler:
+    parser.add_argument("--show", type=Path, default=Path("rooms.png"), help="PNG file to write.")
+    parser.add_argument("--split", default="train", help="train, val or test.")
+    parser.add_argument("--count", type=int, default=8, help="Scenes on the sheet.")
+    parser.add_argument("--size", type=tuple[int, int], default=(128, 128), help="Of the pictures.")
+    parser.add_argument("--seed", type=int, default=0, help="Of the scenes.")
+    return commands.rooms
+
+
+def _demo(parser: ArgumentParser) -> Handler:
+    parser.add_argument("--quick", action="store_true", help="Prove that it runs, in a minute.")
+    parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="Folder to write.")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0: all.")
+    return commands.demo
+
+
+_SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
+    "fit": _fit,
+    "validate": _evaluation("val"),
+    "test": _evaluation("test"),
+    "predict": _predict,
+    "taps": _taps,
+    "rooms": _rooms,
+    "demo": _demo,
+}
+
+
+class _Formatter(DefaultHelpFormatter):  # type: ignore[misc]
+    """Leaves out the hundreds of classes that torch and Lightning have; keeps the epilog's lines.
+
+    Those that matter are in the epilog.
+    """
+
+    def _get_help_string(self, action: Action) -> str:
+        text = super()._get_help_string(action) or ""
+        return re.sub(r", known subclasses: [^()]*", "", text)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return RawDescriptionHelpFormatter._fill_text(self, text, width, indent)
+
+
+def make_parser(command: str, description: str) -> tuple[ArgumentParser, Handler]:
+    """The parser of one subcommand, and what runs it."""
+    parser = ArgumentParser(
+        prog=f"anyteacher {command}",
+        description=description,
+        exit_on_error=False,
+        formatter_class=_Formatter,
+    )
+    handler = _SETTINGS[command](parser)
+    if command == "fit":
+        parser.usage = "anyteacher fit --config FILE [--SETTING VALUE …]"
+        parser.epilog = catalogue()
+    elif command in ("validate", "test"):
+        parser.usage = f"anyteacher {command} RUN [--SETTING VALUE …]"
+    elif command == "predict":
+        parser.usage = "anyteacher predict RUN --images FOLDER [--SETTING VALUE …]"
+    return parser, handler

@@ -1,0 +1,58 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from anyteacher.errors import ConfigError
+from anyteacher.optimization import Optimization
+
+
+@given(warmup=st.floats(0, 0.99), steps=st.integers(1, 400))
+def test_schedule_grows_peaks_and_falls_to_zero(warmup, steps):
+    settings = Optimization(warmup=warmup)
+    values = [settings.factor(step, steps) for step in range(steps + 1)]
+    assert all(0 <= value <= 1 for value in values)
+    top = round(warmup * steps)  # the first step at the full learning rate
+    if top < steps:
+        assert values[top] == 1.0
+        assert values[-1] == pytest.approx(0, abs=1e-12)
+    assert all(a < b for a, b in pairwise(values[:top]))
+    assert all(a >= b for a, b in pairwise(values[top:]))
+    # No jump is larger than a step of the warm-up or of the steepest place of the cosine.
+    largest = max(1 / max(1, top), math.pi / 2 / max(1, steps - top))
+    assert all(abs(a - b) <= largest + 1e-12 for a, b in pairwise(values))
+
+
+def test_only_weights_decay_and_every_parameter_is_there():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    optimizer, schedule = Optimization(lr=0.5, weight_decay=0.1, warmup=0.5).build(
+        model.parameters(), 8
+    )
+    decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert decays == {id(p): 0.1 if p.ndim > 1 else 0.0 for p in model.parameters()}
+    assert schedule.get_last_lr() == [0.125, 0.125]
+
+
+def test_a_model_of_biases_alone_has_one_group():
+    optimizer, _ = Optimization().build([nn.Parameter(torch.zeros(3))], 5)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"lr": 0.0}, "lr must be positive"),
+        ({"lr": math.nan}, "lr must be positive"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"clip": -1.0}, "clip"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"ema": 1.0}, "ema"),
+    ],
+)
+def test_impossible_settings(settings, match):
+    with pytest.raises(ConfigError, match=match):
+        Optimization(**settings)

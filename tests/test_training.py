@@ -1,0 +1,124 @@
+import inspect
+
+import pytest
+import runs
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+
+from anyteacher import ImageNorm, training
+from anyteacher.data import DigitsData
+from anyteacher.errors import NonFiniteError
+from anyteacher.experiment import Experiment, fit, make_trainer
+from anyteacher.models import ConvNet
+from anyteacher.optimization import Optimization
+from anyteacher.tasks import Classification
+from anyteacher.training import TrainingModule
+
+
+def batch(count=4):
+    return {"image": torch.rand(count, 1, 8, 8), "label": torch.arange(count)}
+
+
+class Broken(nn.Module):
+    """Gives no number after so many steps."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.inner, self.left = ConvNet(10, widths=(4,)), after
+
+    def forward(self, images):
+        self.left -= self.training
+        return self.inner(images) * (float("nan") if self.left < 0 else 1)
+
+
+def test_the_module_is_short():
+    assert len(inspect.getsource(training).splitlines()) < 200
+
+
+def test_a_loss_that_is_no_number_names_the_step(tmp_path):
+    experiment = Experiment(Classification(10), Broken(7), DigitsData(batch_size=16, train_size=80))
+    with pytest.raises(NonFiniteError, match=r"At step 7 the loss of the task is nan.*smaller"):
+        fit(experiment, tmp_path, trainer=runs.TRAINER, **runs.QUIET)
+
+
+def test_a_link_that_is_no_number_is_named(tmp_path):
+    experiment = runs.experiment(lr=1e9, clip=0.0)
+    with pytest.raises(NonFiniteError, match=r"At step \d+ the loss of link 'stages.1<-stages.1'"):
+        fit(experiment, tmp_path, trainer=runs.TRAINER, **runs.QUIET)
+
+
+def test_images_are_normalised_for_the_student():
+    norm = ImageNorm((0.25,), (0.5,))
+    module = TrainingModule(Classification(10), ConvNet(10).eval(), images_norm=norm)
+    images = torch.rand(2, 1, 8, 8)
+    expected = module.student((images - 0.25) / 0.5)
+    torch.testing.assert_close(module(images), expected)
+
+
+def test_student_and_projectors_are_clipped_each_by_its_own_norm(tmp_path):
+    experiment = runs.experiment(clip=0.01)
+    seen = []
+
+    class See(Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            groups = (module.student, module.distiller.connections)
+            seen.append(
+                [
+                    torch.cat([p.grad.flatten() for p in group.parameters()]).norm().item()
+                    for group in groups
+                ]
+            )
+
+    fit(experiment, tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
+    assert len(seen) == runs.EPOCHS * runs.STEPS
+    assert all(norm <= 0.01 * (1 + 1e-4) for norms in seen for norm in norms)
+    assert all(norms[0] == pytest.approx(0.01, rel=1e-3) for norms in seen)
+
+
+def test_draws_depend_on_seed_epoch_and_place_alone():
+    def draws(seed, epoch, index):
+        module = TrainingModule(Classification(10), ConvNet(10))
+        module._seed = seed
+        module._fabric = None
+        module._trainer = type("Trainer", (), {"current_epoch": epoch, "global_rank": 0})()
+        module.on_train_batch_start(batch(), index)
+        return torch.rand(3).tolist()
+
+    assert draws(1, 2, 3) == draws(1, 2, 3)
+    others = [draws(1, 2, 4), draws(1, 3, 3), draws(2, 2, 3), draws(1, 3, 2)]
+    assert len({tuple(d) for d in [draws(1, 2, 3), *others]}) == 5
+
+
+def test_the_learning_rate_follows_the_schedule(tmp_path):
+    experiment = runs.experiment(warmup=0.2)
+    rates = []
+
+    class See(Callback):
+        def on_before_optimizer_step(self, trainer, module, optimizer):
+            rates.extend({group["lr"] for group in optimizer.param_groups})
+
+    fit(experiment, tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
+    steps = runs.EPOCHS * runs.STEPS
+    settings = Optimization(warmup=0.2)
+    assert rates == pytest.approx([1e-2 * settings.factor(s, steps) for s in range(steps)])
+
+
+def test_a_random_teacher_is_calibrated_on_training_images(tmp_path):
+    experiment = runs.experiment()
+    assert not experiment.teacher.calibrated
+    fit(experiment, tmp_path, trainer={**runs.TRAINER, "max_epochs": 1}, **runs.QUIET)
+    assert experiment.teacher.calibrated
+    before = {k: v.clone() for k, v in experiment.teacher.state_dict().items()}
+    again = runs.experiment()
+    fit(again, tmp_path / "again", trainer=runs.TRAINER, **runs.QUIET)
+    assert runs.differences(again.teacher.state_dict(), before) == []
+
+
+def test_a_module_is_ready_without_a_fit():
+    module = runs.experiment().module()
+    experiment = runs.experiment()
+    trainer = make_trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    values = trainer.validate(module, datamodule=experiment.data, verbose=False)[0]
+    assert set(values) == {"val/top1", "val/top5"}
+    assert module.distiller.links == ()
