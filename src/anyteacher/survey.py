@@ -48,7 +48,7 @@ def survey(model: nn.Module, example: Tensor) -> list[Candidate]:
         example: Images (B, C, H, W).
     """
     outputs: dict[str, Tensor] = {}
-    modules = dict(model.named_modules())
+    modules = {path: module for path, module in model.named_modules() if path}
     handles = [
         module.register_forward_hook(_Keep(path, outputs)) for path, module in modules.items()
     ]
@@ -64,7 +64,7 @@ def survey(model: nn.Module, example: Tensor) -> list[Candidate]:
     found = [
         _candidate(path, outputs[path], modules[path], size)
         for path in last.values()
-        if path and _inside_no_block(path, modules, outputs)
+        if _inside_no_block(path, modules, outputs)
     ]
     return [candidate for candidate in found if candidate is not None]
 

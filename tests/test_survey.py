@@ -1,0 +1,134 @@
+import pytest
+import torch
+from torch import nn
+
+from anyteacher.errors import require
+from anyteacher.models import ConvNet, EncoderDecoder
+from anyteacher.survey import Candidate, suggest, survey
+from anyteacher.taps import Recorder, Tap
+
+SIZE = (64, 96)
+
+
+def layers(model, size=SIZE, channels=3):
+    return survey(model.eval(), torch.rand(2, channels, *size))
+
+
+def timm(name, **settings):
+    return require("timm").create_model(name, pretrained=False, **settings)
+
+
+def by_path(candidates):
+    return {candidate.path: candidate for candidate in candidates}
+
+
+def test_resnet():
+    found = by_path(layers(timm("resnet18")))
+    assert [found[f"layer{i}"].stride for i in (1, 2, 3, 4)] == [4, 8, 16, 32]
+    assert found["layer4"].shape == (512, 2, 3)
+    assert "layer1.0" in found
+    assert not [path for path in found if "bn" in path or path.count(".") > 1]
+
+
+def test_vision_transformer():
+    model = timm("vit_tiny_patch16_224", img_size=SIZE, depth=3)
+    found = by_path(layers(model))
+    assert {"blocks.0", "blocks.1", "blocks", "norm"} <= set(found)
+    blocks = found["blocks"]
+    assert (blocks.kind, blocks.grid, blocks.stride, blocks.channels) == ("tokens", (4, 6), 16, 192)
+    assert not [path for path in found if "attn" in path or "mlp" in path]
+
+
+def test_swin():
+    model = timm("swin_tiny_patch4_window7_224", img_size=64, window_size=2, embed_dim=24)
+    found = by_path(layers(model, (64, 64)))
+    assert [found[p].stride for p in ("layers.0", "layers.1", "layers.2", "layers")] == [
+        4,
+        8,
+        16,
+        32,
+    ]
+    assert found["layers.0"].kind == "channels_last"
+
+
+def test_convnext():
+    found = by_path(layers(timm("convnext_atto")))
+    paths = ("stages.0", "stages.1", "stages.2", "stages")
+    assert [found[path].stride for path in paths] == [4, 8, 16, 32]
+
+
+def test_transformers():
+    transformers = require("transformers")
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 24, 32], decoder_hidden_size=16
+    )
+    found = layers(transformers.SegformerModel(config))
+    assert {4.0, 8.0, 16.0, 32.0} <= {candidate.stride for candidate in found}
+
+
+def test_the_small_models():
+    found = by_path(layers(EncoderDecoder(1)))
+    assert [found[f"encoder.{i}"].stride for i in range(4)] == [2, 4, 8, 16]
+    assert {"decoder.0", "decoder.2", "head"} <= set(found)
+    assert not [path for path in found if path.count(".") > 1]
+    digits = by_path(layers(ConvNet(10), (8, 8), 1))
+    assert {"stages.0", "stages.1", "stages.2", "pool", "head"} <= set(digits)
+    assert digits["pool"].kind == "vector"
+    assert digits["pool"].grid is digits["pool"].stride is None
+
+
+def test_every_candidate_can_be_tapped():
+    model = EncoderDecoder(1).eval()
+    for candidate in layers(model):
+        recorder = Recorder(model, [Tap(candidate.path)])
+        feature = recorder.probe(torch.rand(2, 3, *SIZE))[Tap(candidate.path)]
+        assert tuple(feature.shape[1:]) == candidate.shape
+        recorder.remove()
+
+
+def test_no_hook_stays_behind_even_after_an_error():
+    model = EncoderDecoder(1).eval()
+    with pytest.raises(RuntimeError):
+        survey(model, torch.rand(2, 5, *SIZE))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_layers_that_pass_on_are_left_out():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Identity(), nn.ReLU(inplace=True), nn.Dropout())
+    assert [candidate.path for candidate in layers(model)] == ["2"]
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        lambda: timm("resnet18"),
+        lambda: timm("convnext_atto"),
+        lambda: timm("vit_tiny_patch16_224", img_size=SIZE, depth=2),
+    ],
+    ids=["resnet", "convnext", "vit"],
+)
+def test_suggested_pairs_have_the_nearest_strides(teacher):
+    mine, theirs = layers(EncoderDecoder(1)), layers(teacher())
+    pairs = suggest(mine, theirs)
+    assert [pair[0].path for pair in pairs] == ["encoder.3", "encoder.2", "encoder.1"]
+    strides = {candidate.stride for candidate in theirs if candidate.grid}
+    for student, found in pairs:
+        ratio = max(student.stride / found.stride, found.stride / student.stride)
+        best = min(max(student.stride / s, s / student.stride) for s in strides)
+        assert ratio == pytest.approx(best)
+
+
+def test_stages_of_equal_strides_are_paired():
+    pairs = suggest(layers(timm("resnet18")), layers(timm("convnext_atto")))
+    found = [(student.path, teacher.path) for student, teacher in pairs]
+    assert found == [("layer4", "stages"), ("layer3", "stages.2"), ("layer2", "stages.1")]
+
+
+def vector(path):
+    return Candidate(path, "vector", (8,), 8, None, None, 1)
+
+
+def test_without_positions_the_last_layers_before_the_head():
+    found = suggest([vector("a"), vector("b"), vector("head")], [vector("x"), vector("y")])
+    assert [(s.path, t.path) for s, t in found] == [("b", "x")]
+    assert suggest([], [vector("x")]) == []
