@@ -88,6 +88,7 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         settings.output,
         resume=settings.resume,
         checkpoint_every=settings.checkpoint_every,
+        progress=trainer["enable_progress_bar"] is not False,
         trainer=trainer,
     )
     if module.trainer.is_global_zero:
@@ -108,7 +109,8 @@ def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
     def run(parser: ArgumentParser, settings: Namespace) -> int:
         made, trainer = _instantiate_alone(parser, settings)
         weights = settings.weights or settings.run / experiment.STUDENT
-        values = experiment.evaluate(made, weights, split=split, trainer=trainer)
+        progress = trainer["enable_progress_bar"] is not False
+        values = experiment.evaluate(made, weights, split=split, progress=progress, trainer=trainer)
         rows = tuple((name, value) for name, value in values.items())
         print_table(Table(("metric", split), rows, f"{type(made.task).__name__}", decimals=4))
         return 0
@@ -217,6 +219,8 @@ def _by_import_path(name: str) -> nn.Module:
     if not hasattr(found, attribute):
         raise ConfigError(f"{module} has no '{attribute}'. {did_you_mean(attribute, dir(found))}")
     build = getattr(found, attribute)
+    if not callable(build):
+        raise ConfigError(f"'{name}' is a {type(build).__name__}, not a model.")
     known = inspect.signature(build).parameters
     try:
         inspect.signature(build).bind(**arguments)

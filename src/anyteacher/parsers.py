@@ -117,7 +117,7 @@ def _rooms(parser: ArgumentParser) -> Handler:
 def _demo(parser: ArgumentParser) -> Handler:
     parser.add_argument("--quick", action="store_true", help="Prove that it runs, in a minute.")
     parser.add_argument("--output", type=Path, default=Path("runs/demo"), help="Folder to write.")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of torch; 0: all.")
+    parser.add_argument("--jobs", type=int, default=0, help="Trainings at a time; 0: one a core.")
     return commands.demo
 
 
@@ -152,7 +152,9 @@ def make_parser(command: str, description: str) -> tuple[ArgumentParser, Handler
         prog=f"anyteacher {command}",
         description=description,
         exit_on_error=False,
+        allow_abbrev=False,
         formatter_class=_Formatter,
+        print_config=None,  # a run holds its whole configuration
     )
     handler = _SETTINGS[command](parser)
     if command == "fit":

@@ -1,0 +1,299 @@
+"""The command as a person uses it: what it says, and its exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import runs
+import yaml
+from PIL import Image
+
+from anyteacher import __version__, cli
+from anyteacher.experiment import STUDENT
+from anyteacher.images import read_image
+from anyteacher.logs import read_curves
+
+CONFIG = f"--config={Path(__file__).parent / 'programs' / 'digits.yaml'}"
+LINKS = "--distillation.links"
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs the command; gives its status, and what it printed to either side."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    assert cli.main(["fit", CONFIG, f"--output={folder}"]) == 0
+    return folder
+
+
+def link(**settings):
+    return f"{LINKS}={json.dumps([{'student': 'stages.1', 'teacher': 'stages.1', **settings}])}"
+
+
+# What is wrong, and what the one line must say: the problem, what was given, what to do.
+WRONG = {
+    "flag": (["--optimisation.lr=1"], ["no setting 'optimisation.lr'", "mean optimization.lr"]),
+    "trainer": (["--trainer.max_epoch=1"], ["'trainer.max_epoch'", "trainer.max_epochs"]),
+    "type": (["--optimization.lr=fast"], ["optimization.lr", "'fast' is no float"]),
+    "nested type": (["--task.classes=ten"], ["task.classes", "'ten' is no int"]),
+    "or null": (["--trainer.max_epochs=a"], ["trainer.max_epochs", "'a' is no int"]),
+    "value": (["--optimization.lr=-1"], ["lr must be positive", "-1.0"]),
+    "value in a class": (["--data.train_size=0"], ["1 to 1197", "got 0"]),
+    "direction": (["--distillation.direction=inverse"], ["'inverse'", "mean inverted"]),
+    "task": (["--task=Classificaton"], ["'Classificaton'", "mean Classification"]),
+    "option": (["--task.classess=3"], ["takes no 'classess'", "mean classes"]),
+    "data": (["--data=DigitData"], ["'DigitData'", "mean DigitsData"]),
+    "teacher": (["--teacher=Randm"], ["'Randm'", "mean Random"]),
+    "student": (["--student=Net"], ["'Net'", "anyteacher.models.ConvNet", "import path"]),
+    "student's path": (["--student=anyteacher.models.ConvNett"], ["mean ConvNet?"]),
+    "student's module": (["--student=nowhere.Net"], ["'nowhere.Net'", "cannot be imported"]),
+    "student's channels": (["--student.classes=3"], ["(batch, 10)", "Give the student 10"]),
+    "no teacher": (["--teacher=null"], ["no teacher", "leave `distillation.links` empty"]),
+    "loss": ([link(loss="MSEE")], ["links.loss", "'MSEE'", "mean MSE"]),
+    "link's key": ([link(los="MSE")], ["takes no 'los'", "mean loss"]),
+    "link's direction": ([link(direction="invert")], ["'invert'", "mean inverted"]),
+    "link's type": ([link(weight="much")], ["links.weight", "'much' is no float"]),
+    "link's weight": ([link(weight=-1.0)], ["weight and warmup must be 0 or more", "-1.0"]),
+    "link's teacher": ([link(of="other")], ["names the teacher 'other'", "teacher"]),
+    "tap": ([link(student="stages.7")], ["no module 'stages.7'", "mean stages.1"]),
+    "missing tap": ([f'{LINKS}=[{{"student": "stages.1"}}]'], ["teacher must be given"]),
+    "projector's key": (
+        [link(projector={"class_path": "LowRank", "init_args": {"rnk": 2}})],
+        ["LowRank takes no 'rnk'", "mean rank"],
+    ),
+    "projector's missing key": ([link(projector="LowRank")], ["rank must be given"]),
+    "projector's value": (
+        [link(projector={"class_path": "LowRank", "init_args": {"rank": 300}})],
+        ["Link 'stages.1<-stages.1'", "rank of at most 8"],
+    ),
+    "no file": (["--config=nowhere.yaml"], ["config", "does not exist", "nowhere.yaml"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_settings_give_one_clear_line(call, tmp_path, case):
+    flags, expected = WRONG[case]
+    status, _, error = call("fit", CONFIG, f"--output={tmp_path / 'run'}", *flags)
+    assert status == 2
+    assert len(error.strip().splitlines()) == 1
+    assert error.startswith("anyteacher fit: ")
+    for text in expected:
+        assert text in error, error
+
+
+WRONG_YAML = {
+    "group": ("optimisation: {lr: 1}", ["no setting 'optimisation", "optimization.lr"]),
+    "key": ("optimization: {lrr: 1}", ["no setting 'optimization.lrr'", "optimization.lr"]),
+    "class": ("task: {class_path: Depht}", ["'Depht'", "mean Depth"]),
+    "class's key": ("task: {class_path: Depth, init_args: {max_dept: 1}}", ["mean max_depth"]),
+    "link": ("distillation: {links: [{student: a, teacher: b, los: MSE}]}", ["mean loss"]),
+    "syntax": ("task: [", ["Problems parsing config", "line 2"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_YAML)
+def test_wrong_yaml_gives_one_clear_line(call, tmp_path, case):
+    text, expected = WRONG_YAML[case]
+    (tmp_path / "bad.yaml").write_text(text + "\n")
+    status, _, error = call("fit", CONFIG, f"--config={tmp_path / 'bad.yaml'}")
+    assert status == 2
+    assert len(error.strip().splitlines()) == 1
+    for part in expected:
+        assert part in error, error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["fitt"], "no command 'fitt'. Did you mean fit?"),
+        (["fit"], "data, student, task must be given"),
+        (["test"], "give the folder of a run"),
+        (["test", "nowhere"], "'nowhere' is no run"),
+        (["rooms", "--split=trian"], "Did you mean train?"),
+        (["rooms", "--size=12"], "size: '12' is no tuple"),
+        (["demo", "--quik"], "Did you mean quick?"),
+        (["taps", "tim:resnet18"], "Did you mean timm?"),
+        (["taps", "timm:resnet19"], "timm has no model 'resnet19'"),
+        (["taps", "resnet18"], "neither timm:NAME"),
+        (["taps", "anyteacher.models.ConvNe"], "Did you mean ConvNet"),
+        (["taps", "anyteacher.models.ConvNet"], "Takes: classes, in_channels, widths."),
+        (["taps", "anyteacher.models.ConvNet(clases=3)"], "Did you mean classes?"),
+        (["taps", "anyteacher.models.ConvNet(3)"], "arguments go by name"),
+        (["taps", "anyteacher.models.ConvNet(classes=exit())"], "neither timm:NAME"),
+        (["taps", "anyteacher.seeding.forked"], "not a torch module"),
+    ],
+)
+def test_other_wrong_commands(call, arguments, expected):
+    status, _, error = call(*arguments)
+    assert (status, len(error.strip().splitlines())) == (2, 1)
+    assert expected in error
+
+
+def test_fit_leaves_a_run_whose_configuration_gives_the_same_weights(call, run, tmp_path):
+    status, out, _ = call("fit", f"--config={run / 'config.yaml'}", f"--output={tmp_path / 'b'}")
+    assert status == 0
+    assert "Best val/top1" in out
+    assert (tmp_path / "b" / STUDENT).read_bytes() == (run / STUDENT).read_bytes()
+
+
+def test_a_run_is_not_overwritten_but_resumed_when_asked(call, run):
+    before = (run / STUDENT).read_bytes()
+    status, _, error = call("fit", CONFIG, f"--output={run}")
+    assert (status, "holds a run already" in error) == (2, True)
+    assert call("fit", CONFIG, f"--output={run}", "--resume")[0] == 0
+    assert (run / STUDENT).read_bytes() == before
+
+
+def test_direction_and_weight_for_all_links(call, run, tmp_path):
+    losses = {}
+    for flag in ("direction=traditional", "direction=none", "weight=0.5"):
+        folder = tmp_path / flag
+        assert call("fit", CONFIG, f"--output={folder}", f"--distillation.{flag}")[0] == 0
+        losses[flag] = read_curves(folder / "curves.csv")["train/total"]
+    losses["as it is"] = read_curves(run / "curves.csv")["train/total"]
+    assert len({tuple(values) for values in losses.values()}) == 4
+
+
+def test_without_links_the_student_trains_alone(call, tmp_path):
+    folder = tmp_path / "alone"
+    alone = [f"{LINKS}=[]", "--teacher=null", "--seed=3"]
+    assert call("fit", CONFIG, f"--output={folder}", *alone)[0] == 0
+    assert not any("connections" in key for key in runs.read(folder)["state_dict"])
+
+
+def test_links_given_by_a_flag_inherit_nothing(call, run, tmp_path):
+    assert call("fit", CONFIG, f"--output={tmp_path / 'run'}", link())[0] == 0
+    for folder, warmup in ((run, 7), (tmp_path / "run", 0)):
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        assert config["distillation"]["links"][0]["warmup"] == warmup
+
+
+def test_several_teachers_by_name(call, tmp_path):
+    path = tmp_path / "two.yaml"
+    build = "{class_path: anyteacher.models.ConvNet, init_args: {classes: 5, widths: [6, 8]}}"
+    random = "{class_path: anyteacher.teachers.Random, init_args: {seed: %d, build: " + build + "}}"
+    path.write_text(
+        f"teacher:\n  first: {random % 1}\n  second: {random % 2}\n"
+        "distillation:\n  links:\n"
+        "    - {student: stages.1, teacher: stages.1, of: first, name: one}\n"
+        "    - {student: stages.0, teacher: stages.0, of: second, name: two}\n"
+    )
+    folder = tmp_path / "run"
+    assert call("fit", CONFIG, f"--config={path}", f"--output={folder}")[0] == 0
+    assert {"train/one", "train/two"} <= set(read_curves(folder / "curves.csv"))
+    again = tmp_path / "again"
+    assert call("fit", f"--config={folder / 'config.yaml'}", f"--output={again}")[0] == 0
+    assert (again / STUDENT).read_bytes() == (folder / STUDENT).read_bytes()
+
+
+def test_lightnings_callbacks_by_name(call, tmp_path):
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/top1"]
+    stop += ["--trainer.callbacks.stopping_threshold=0.0", "--trainer.callbacks.mode=max"]
+    assert call("fit", CONFIG, f"--output={tmp_path / 'run'}", *stop)[0] == 0
+    assert runs.read(tmp_path / "run")["global_step"] == 5
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_metrics_of_a_run(call, run, command):
+    status, out, _ = call(command, run)
+    assert status == 0
+    assert "top1" in out
+    assert "top5" in out
+
+
+def test_a_run_is_tested_without_its_teacher(call, run, tmp_path):
+    folder = tmp_path / "moved"
+    run.rename(folder)
+    teacher = "--teacher=anyteacher.Teacher", "--teacher.model=torch.nn.Identity"
+    weights = "--teacher.weights=gone.pt"
+    try:
+        assert call("test", folder, *teacher, weights)[0] == 0
+    finally:
+        folder.rename(run)
+
+
+def test_predictions(call, run, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("L", (20, 30), 90).save(images / "ok.png")
+    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    status, out, _ = call("predict", run, f"--images={images}", f"--output={tmp_path / 'o'}")
+    assert status == 0
+    assert "1 images predicted" in out
+    assert "broken.jpg" in out
+    assert len(json.loads((tmp_path / "o" / "ok_png.json").read_text())["top"]) == 5
+    (images / "ok.png").unlink()
+    status, _, error = call("predict", run, f"--images={images}", f"--output={tmp_path / 'p'}")
+    assert (status, "could be read" in error) == (2, True)
+    status, _, error = call("predict", run, f"--images={tmp_path / 'none'}")
+    assert (status, "no folder or image" in error) == (2, True)
+
+
+def test_taps_of_two_models_are_links_to_paste(call, tmp_path):
+    student = "anyteacher.models.EncoderDecoder(out_channels=1, width=8)"
+    status, out, _ = call("taps", "timm:resnet18", f"--student={student}", "--size=[64, 64]")
+    assert status == 0
+    assert "layer4" in out
+    text = out[out.index("# student:") :]
+    links = yaml.safe_load(text)["distillation"]["links"]
+    assert links[0] == {"student": "encoder.3", "teacher": "layer3"}
+    assert f"# student: {student}, teacher: timm:resnet18" in text
+
+
+def test_rooms_contact_sheet(call, tmp_path):
+    path = tmp_path / "rooms.png"
+    assert call("rooms", f"--show={path}", "--count=2", "--size=[16, 24]")[0] == 0
+    assert read_image(path).std() > 0.05
+
+
+def test_help_and_version(call):
+    assert call("--version") == (0, f"anyteacher {__version__}\n", "")
+    status, out, _ = call()
+    assert status == 0
+    for command in cli.COMMANDS:
+        assert f"  {command} " in out
+
+
+def test_help_of_fit_names_what_can_be_chosen(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--help"])
+    out = capsys.readouterr().out
+    assert "  tasks:      Classification, Depth, Segmentation\n" in out
+    assert "  losses:     Cosine, LogSum, MSE" in out
+    assert "torch.nn.Linear" not in out
+    assert len(out.splitlines()) < 500
+
+
+def test_the_overview_imports_no_more_than_the_core():
+    code = (
+        "import sys; from anyteacher.cli import main; main(['--help']);"
+        "print([m for m in ('lightning', 'torchmetrics', 'jsonargparse') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_script_finds_models_in_the_current_folder(monkeypatch, tmp_path, capsys):
+    (tmp_path / "my_models.py").write_text(
+        "from torch import nn\n\ndef build(width):\n    return nn.Conv2d(3, width, 2, 2)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["anyteacher", "taps", "my_models.build(width=5)"])
+    with pytest.raises(SystemExit) as end:
+        cli.script()
+    assert end.value.code == 0
+    assert sys.path[0] == str(tmp_path)

@@ -1,0 +1,49 @@
+import pytest
+from jsonargparse import ArgumentParser
+
+from anyteacher import losses, projectors
+from anyteacher.errors import ConfigError
+from anyteacher.hints import KINDS, catalogue, cause, explain, known_classes
+from anyteacher.losses import FeatureLoss
+from anyteacher.projectors import Projector
+
+
+@pytest.mark.parametrize(("base", "package"), [(FeatureLoss, losses), (Projector, projectors)])
+def test_every_public_class_is_known(base, package):
+    public = {
+        name
+        for name, value in vars(package).items()
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
+    assert {cls.__name__ for cls in known_classes(base)} == public
+
+
+def test_the_catalogue_has_a_line_for_every_kind():
+    text = catalogue()
+    for kind, base in KINDS.items():
+        line = next(line for line in text.splitlines() if line.strip().startswith(f"{kind}:"))
+        assert all(cls.__name__ in line for cls in known_classes(base))
+    assert "anyteacher.models.EncoderDecoder" in text
+
+
+def test_classes_of_others_and_private_ones_are_not_listed():
+    class Mine(FeatureLoss):
+        def forward(self, student, teacher):
+            return student.sum()
+
+    assert "Mine" not in {cls.__name__ for cls in known_classes(FeatureLoss)}
+    assert not any(
+        cls.__name__.startswith("_") for base in KINDS.values() for cls in known_classes(base)
+    )
+
+
+def test_the_cause_is_found_behind_others():
+    reason, account, last = ConfigError("the reason"), ValueError("an account"), KeyError("x")
+    account.__cause__, last.__context__ = reason, account
+    assert cause(last) is reason
+    assert cause(ValueError("nothing behind")) is None
+
+
+def test_a_message_that_is_not_known_comes_through_in_one_line():
+    message = 'Parser key "config":\n   File is\n   not there.'
+    assert explain(message, ArgumentParser()) == "config: File is not there."
