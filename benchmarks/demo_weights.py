@@ -13,9 +13,8 @@ from statistics import fmean, stdev
 
 import torch
 
-from anyteacher.demo.depth import run_depth
-from anyteacher.demo.digits import run_digits
 from anyteacher.demo.plan import DEPTH, DIGITS, Arm, Study
+from anyteacher.demo.run import run_one
 from anyteacher.report import Table, print_table
 
 WEIGHTS = {"depth": (0.1, 0.3, 1.0), "digits": (0.02, 0.1, 0.5, 2.0)}
@@ -37,8 +36,7 @@ def choices(study: Study) -> list[Arm]:
 
 def best(study: Study, arm: Arm, seed: int) -> float:
     """The best value on the validation data during one training."""
-    run = run_depth if study.name == "depth" else run_digits
-    values = [value for _, value in run(study, arm, seed, lambda _: None).curve]
+    values = [value for _, value in run_one(study, arm, seed).curve]
     return min(values) if study.mode == "min" else max(values)
 
 
@@ -47,9 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", choices=("depth", "digits"), required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)
     full = DEPTH if arguments.study == "depth" else DIGITS
     study = replace(full, test_size=min(full.test_size, 4))
     seeds = range(100, 100 + arguments.seeds)

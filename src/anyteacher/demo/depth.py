@@ -3,13 +3,11 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from anyteacher.data import RoomsData, RoomsDataset
@@ -80,7 +78,7 @@ def experiment(study: Study, arm: Arm, seed: int) -> Experiment:
     )
 
 
-def run_depth(study: Study, arm: Arm, seed: int, step: Callable[[str], None]) -> Run:
+def run_depth(study: Study, arm: Arm, seed: int) -> Run:
     """Trains, and tests with the weights that were best on the validation data."""
     seed_all(seed)
     made = experiment(study, arm, seed)
@@ -92,7 +90,6 @@ def run_depth(study: Study, arm: Arm, seed: int, step: Callable[[str], None]) ->
         fit(
             made,
             folder,
-            callbacks=(_Steps(f"depth: {arm.name}, seed {seed}", step),),
             progress=False,
             tensorboard=False,
             trainer={
@@ -117,14 +114,3 @@ def shown(study: Study, seed: int) -> tuple[Tensor, Tensor]:
     scenes = RoomsDataset("test", min(SHOWN, study.test_size), targets=("depth",), seed=seed)
     batch = scenes.__getitems__(list(range(len(scenes)))).batch
     return batch["image"], batch["depth"]
-
-
-class _Steps(Callback):  # type: ignore[misc]
-    """Tells the progress bar of every step."""
-
-    def __init__(self, label: str, step: Callable[[str], None]) -> None:
-        self.label, self.step = label, step
-
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """One step more."""
-        self.step(self.label)

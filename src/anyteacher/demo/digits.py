@@ -4,7 +4,6 @@ The depth students are trained by the command's machinery; these show that the l
 """
 
 import time
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +18,10 @@ from anyteacher.models import ConvNet
 from anyteacher.seeding import forked
 from anyteacher.teachers import Random
 
-TEACHER_WIDTHS = (64, 128, 256)
+TEACHER_WIDTHS = (32, 64, 256)
 
 
-def run_digits(study: Study, arm: Arm, seed: int, step: Callable[[str], None]) -> Run:
+def run_digits(study: Study, arm: Arm, seed: int) -> Run:
     """Trains on every labelled image at each step, and tests with the last weights."""
     images, labels = _tensors(DigitsDataset("train", study.train_size, seed))
     with forked(seed):
@@ -53,7 +52,6 @@ def run_digits(study: Study, arm: Arm, seed: int, step: Callable[[str], None]) -
         loss.backward()
         optimizer.step()
         schedule.step()
-        step(f"digits: {arm.name}, seed {seed}")
         if index % max(1, study.steps // 10) == 0 or index == study.steps - 1:
             curve.append((index, _accuracy(student, val_images, val_labels)))
     seconds = time.monotonic() - start

@@ -91,41 +91,28 @@ def table(outcome: Outcome) -> Table:
     """Every arm: mean and deviation over the seeds, and the paired difference from the first."""
     study, pairs = outcome.study, outcome.against_baseline()
     label, factor, decimals = _scaled(study)
-    extra = {"rmse": "RMSE, m", "delta1": "delta < 1.25"} if study.name == "depth" else {}
     rows: list[tuple[str | float, ...]] = []
     for arm in study.arms:
-        values = [factor * v for v in outcome.values(arm, study.metric)]
+        values = [factor * value for value in outcome.values(arm, study.metric)]
         paired = pairs.get(arm.name)
-        rows.append(
-            (
-                arm.name,
-                f"{fmean(values):.{decimals}f} ± {stdev(values):.{decimals}f}",
-                "" if paired is None else f"{factor * paired.mean:+.{decimals}f}",
-                ""
-                if paired is None
-                else f"{factor * paired.low:+.{decimals}f} to {factor * paired.high:+.{decimals}f}",
-                "" if paired is None else f"{round(paired.won * paired.seeds)} of {paired.seeds}",
-                *(fmean(outcome.values(arm, metric)) for metric in extra),
-                round(fmean(run.seconds for run in outcome.runs[arm.name]), 1),
-            )
-        )
+        difference = won = ""
+        if paired is not None:
+            mean, low, high = (factor * end for end in (paired.mean, paired.low, paired.high))
+            difference = f"{mean:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+            won = f"{round(paired.won * paired.seeds)} of {paired.seeds}"
+        mean_and_deviation = f"{fmean(values):.{decimals}f} ± {stdev(values):.{decimals}f}"
+        seconds = fmean(run.seconds for run in outcome.runs[arm.name])
+        rows.append((arm.name, mean_and_deviation, difference, won, round(seconds, 1)))
     better = "Smaller" if study.mode == "min" else "Larger"
     return Table(
-        (
-            "student",
-            f"test {label}",
-            "difference",
-            "95 % interval",
-            "seeds won",
-            *extra.values(),
-            "seconds",
-        ),
+        ("student", f"test {label}", "difference [95 %]", "won", "seconds"),
         rows,
         f"{study.name.capitalize()}: {len(study.seeds)} seeds, {study.steps} steps each",
         f"{better} {label.partition(',')[0]} is better. ± is the standard deviation over the "
-        "seeds; the difference from the first student is paired by seed, its interval is Student's "
-        "t. The seconds are of one training each, on a machine that may have been busy.",
-        decimals=3,
+        "seeds. The difference from the first student is paired by seed, with Student's 95 % "
+        "interval; won counts the seeds. The seconds are those of one training, on a machine that "
+        "may have been busy.",
+        decimals=1,
     )
 
 

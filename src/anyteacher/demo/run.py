@@ -1,29 +1,38 @@
 """Runs the studies of the demonstration and writes their results and the page."""
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
+import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anyteacher.demo.depth import run_depth, shown
 from anyteacher.demo.digits import run_digits
-from anyteacher.demo.outcome import Outcome
+from anyteacher.demo.outcome import Outcome, Run
 from anyteacher.demo.page import make_page, table
-from anyteacher.demo.plan import DEPTH, DIGITS, Study, quick
+from anyteacher.demo.plan import DEPTH, DIGITS, Arm, Study, quick
 from anyteacher.images import replacing
 from anyteacher.report import machine_facts, print_table, write_page
 
+# More jobs than this only wait for each other's memory.
+_MOST_JOBS = 16
 
-def run_demo(folder: Path, *, short: bool = False) -> Path:
+
+def run_demo(folder: Path, *, short: bool = False, jobs: int = 0) -> Path:
     """Runs both studies; writes `results.json` and `report.html`, and prints the tables.
+
+    Every training runs on one thread, so that the results do not depend on the number of jobs.
 
     Args:
         folder: Where to write.
         short: Whether to run far too few steps to mean anything, to see that everything works.
+        jobs: Trainings at a time; 0 for one a core.
 
     Returns:
         The page.
@@ -31,8 +40,7 @@ def run_demo(folder: Path, *, short: bool = False) -> Path:
     console = Console()
     start = time.monotonic()
     studies = [quick(study) if short else study for study in (DEPTH, DIGITS)]
-    with _progress(studies, console) as step:
-        outcomes = [run_study(study, step) for study in studies]
+    outcomes = run_studies(studies, jobs or min(_MOST_JOBS, os.cpu_count() or 1), console)
     minutes = (time.monotonic() - start) / 60
     path = folder / "report.html"
     write_page(make_page(outcomes, minutes=minutes, short=short), path)
@@ -51,27 +59,43 @@ def run_demo(folder: Path, *, short: bool = False) -> Path:
     return path
 
 
-def run_study(study: Study, step: Callable[[str], None]) -> Outcome:
-    """Trains and tests every arm with every seed; `step` is told of each training step."""
-    run = run_depth if study.name == "depth" else run_digits
-    outcome = Outcome(study, {arm.name: [] for arm in study.arms})
-    for seed in study.seeds:
-        for arm in study.arms:
-            outcome.runs[arm.name].append(run(study, arm, seed, step))
-    if study.name == "depth":
-        outcome.images, outcome.targets = shown(study, study.seeds[0])
-    return outcome
-
-
-@contextmanager
-def _progress(studies: Sequence[Study], console: Console) -> Iterator[Callable[[str], None]]:
-    total = sum(len(s.arms) * len(s.seeds) * s.steps for s in studies)
+def run_studies(studies: Sequence[Study], jobs: int, console: Console) -> list[Outcome]:
+    """Trains and tests every arm of every study with every seed, under a progress bar."""
+    wanted = [(study, arm, seed) for study in studies for seed in study.seeds for arm in study.arms]
+    runs: dict[tuple[str, str, int], Run] = {}
     columns = (
-        TextColumn("{task.description:32s}"),
+        TextColumn("{task.description:42s}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.completed}/{task.total} trainings"),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("starting", total=total)
-        yield lambda label: bar.update(task, advance=1, description=label)
+    # Fresh processes: a fork of one that has used threads may hang.
+    pool = ProcessPoolExecutor(
+        jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    )
+    with pool, Progress(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=len(wanted))
+        futures = {pool.submit(run_one, *one): one for one in wanted}
+        try:
+            for future in as_completed(futures):
+                study, arm, seed = futures[future]
+                runs[study.name, arm.name, seed] = future.result()
+                bar.update(task, advance=1, description=f"{study.name}: {arm.name}, seed {seed}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    outcomes = []
+    for study in studies:
+        by_arm = {a.name: [runs[study.name, a.name, s] for s in study.seeds] for a in study.arms}
+        outcomes.append(Outcome(study, by_arm))
+    for outcome in outcomes:
+        if outcome.study.name == "depth":
+            outcome.images, outcome.targets = shown(outcome.study, outcome.study.seeds[0])
+    return outcomes
+
+
+def run_one(study: Study, arm: Arm, seed: int) -> Run:
+    """One training with its test."""
+    run: Callable[[Study, Arm, int], Run] = run_depth if study.name == "depth" else run_digits
+    return run(study, arm, seed)

@@ -1,11 +1,11 @@
 """A whole page: one file that needs no other and loads nothing."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from anyteacher.images import replacing
 from anyteacher.report.blocks import Block
 from anyteacher.report.markup import escape, inline, paragraphs
 
@@ -62,10 +62,5 @@ class Page:
 def write_page(page: Page, path: Path) -> None:
     """Writes a page; a reader sees the old file or the whole new one, never a part."""
     content = page.html()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_text(content, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
