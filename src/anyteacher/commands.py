@@ -253,6 +253,5 @@ def rooms(parser: ArgumentParser, settings: Namespace) -> int:
 
 def demo(parser: ArgumentParser, settings: Namespace) -> int:
     """Runs the demonstration."""
-    experiment.set_threads(settings.threads)
-    run_demo(settings.output, short=settings.quick)
+    run_demo(settings.output, short=settings.quick, jobs=settings.jobs)
     return 0

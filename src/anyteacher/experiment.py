@@ -129,7 +129,7 @@ def fit(
         trainer: Arguments of Lightning's `Trainer`, such as `max_epochs` or `devices`.
 
     Returns:
-        The module, with the weights of the last step.
+        The module, its student with the weights that were best on the validation data.
 
     Raises:
         ConfigError: when the folder holds a run already and is not to be resumed.

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -91,12 +92,12 @@ class Link:
                 f"{self.warmup}."
             )
 
-    @property
+    @cached_property
     def student_tap(self) -> Tap:
         """The student's tap, parsed."""
         return Tap.parse(self.student)
 
-    @property
+    @cached_property
     def teacher_tap(self) -> Tap:
         """The teacher's tap, parsed."""
         return Tap.parse(self.teacher)
