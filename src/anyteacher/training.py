@@ -151,8 +151,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Limits the student's gradient by its own norm, and the projectors' by theirs.
 
-        With one norm for both, a link of weight 0 would still change the last bits of the
-        student's gradient.
+        With one norm for both, a projector far from its optimum would shorten the student's steps,
+        and the sum over more terms could change the last bits even where a link's weight is 0.
         """
         limit = self.optimization.clip
         if not limit:
