@@ -26,6 +26,7 @@ from anyteacher.experiment import (
 from anyteacher.link import Link
 from anyteacher.logs import read_curves
 from anyteacher.models import EncoderDecoder
+from anyteacher.seeding import forked
 from anyteacher.tasks import Depth
 from anyteacher.teacher import Teacher
 from anyteacher.teachers import Random
@@ -43,7 +44,9 @@ def _segmenter_model() -> EncoderDecoder:
 def segmenter() -> Teacher:
     """The segmentation teacher that the package ships; `rooms-segmentation.yaml` made it."""
     weights = files("anyteacher.demo") / "rooms-segmentation.safetensors"
-    return Teacher(_segmenter_model(), weights=Path(str(weights)))
+    with forked():  # else the student made after it would start from other weights than alone
+        model = _segmenter_model()
+    return Teacher(model, weights=Path(str(weights)))
 
 
 def experiment(study: Study, arm: Arm, seed: int) -> Experiment:
