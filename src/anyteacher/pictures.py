@@ -174,9 +174,10 @@ def grid(
             without smoothing.
     """
     font = ImageFont.load_default(size=14)
-    gap, line = 6, 20
-    left = gap + max((math.ceil(font.getlength(label)) + gap for label in labels), default=0)
-    top = gap + (line if columns else 0)
+    gap, heading = 6, 20
+    lines = [line for label in labels for line in label.splitlines()]
+    left = gap + max((math.ceil(font.getlength(line)) + gap for line in lines), default=0)
+    top = gap + (heading if columns else 0)
     wide = max((len(row) for row in rows), default=0)
     sheet = Image.new("RGB", (left + wide * (cell + gap), top + len(rows) * (cell + gap)), "white")
     pen = ImageDraw.Draw(sheet)

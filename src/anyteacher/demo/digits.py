@@ -34,7 +34,7 @@ def run_digits(study: Study, arm: Arm, seed: int) -> Run:
             "stages.2",
             direction=arm.direction,
             weight=arm.weight,
-            compare="pooled",
+            compare=arm.compare,
             teacher_norm="batch",
         )
         distiller = Distiller(

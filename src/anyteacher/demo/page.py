@@ -1,6 +1,6 @@
 """The page of the demonstration: what was run, what came of it, and nothing that was not found."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 import torch
@@ -55,8 +55,8 @@ def _section(outcome: Outcome) -> Section:
         text = (
             f"A student of depth from {study.train_size} generated rooms of 64 x 64 pixels, tested "
             f"on {study.test_size} others. The teachers know nothing of depth: one was trained for "
-            "semantic segmentation of such rooms, the other was never trained. Features are "
-            "compared position by position at the deepest stage of both."
+            "semantic segmentation of such rooms, the other was never trained. The features of the "
+            "deepest stage of both are compared."
         )
         return Section("Depth from generated rooms", f"{text}\n\n{finding(outcome)}", blocks)
     text = (
@@ -148,36 +148,35 @@ def _curves(outcome: Outcome) -> LineChart:
     )
 
 
-def _depth_pictures(outcome: Outcome) -> list[Pictures]:
-    truth, arms = outcome.targets, outcome.study.arms
-    first = {arm.name: outcome.runs[arm.name][0].predictions for arm in arms}
-    known = truth > 0
-    errors = {
-        name: torch.where(known, (depth - truth).abs() / truth.clamp(min=1e-6), torch.nan)
-        for name, depth in first.items()
+def depth_columns(outcome: Outcome) -> dict[str, Tensor]:
+    """Input, truth and each student's depth of the first test scenes, (n, 3, H, W) each."""
+    predictions = {name: runs[0].predictions for name, runs in outcome.runs.items()}
+    return {
+        "input": pictures.image(outcome.images),
+        "truth": pictures.depth(outcome.targets),
+        **{name: pictures.depth(depth, outcome.targets) for name, depth in predictions.items()},
     }
-    names = [f"scene {index + 1}" for index in range(len(truth))]
-    depths = [
-        pictures.image(outcome.images),
-        pictures.depth(truth),
-        *(pictures.depth(depth, truth) for depth in first.values()),
-    ]
-    maps = [
-        pictures.image(outcome.images),
-        *(pictures.error(error, _LARGEST_ERROR) for error in errors.values()),
-    ]
-    seed = outcome.study.seeds[0]
+
+
+def _depth_pictures(outcome: Outcome) -> list[Pictures]:
+    truth = outcome.targets
+    errors = {"input": pictures.image(outcome.images)}
+    for name, runs in outcome.runs.items():
+        relative = (runs[0].predictions - truth).abs() / truth.clamp(min=1e-6)
+        known = torch.where(truth > 0, relative, torch.nan)
+        errors[name] = pictures.error(known, _LARGEST_ERROR)
+    depths = depth_columns(outcome)
     return [
         Pictures(
-            ("input", "truth", *first),
-            _rows(names, depths),
-            f"Depth of the first test scenes, seed {seed}",
+            tuple(depths),
+            _rows(depths.values()),
+            f"Depth of the first test scenes, seed {outcome.study.seeds[0]}",
             "Colours span each scene's true range of depth, in equal ratios.",
             [Scale("depth", "far", "near", pictures.scale_table("depth"))],
         ),
         Pictures(
-            ("input", *errors),
-            _rows(names, maps),
+            tuple(errors),
+            _rows(errors.values()),
             "Where each student is wrong",
             "The difference from the true depth as a share of it.",
             [
@@ -192,10 +191,10 @@ def _depth_pictures(outcome: Outcome) -> list[Pictures]:
     ]
 
 
-def _rows(names: Sequence[str], columns: Sequence[Tensor]) -> list[tuple[str, list[bytes]]]:
+def _rows(columns: Iterable[Tensor]) -> list[tuple[str, list[bytes]]]:
     return [
-        (name, [png(_enlarged(column[index])) for column in columns])
-        for index, name in enumerate(names)
+        (f"scene {index}", [png(_enlarged(picture)) for picture in scene])
+        for index, scene in enumerate(zip(*columns, strict=True), 1)
     ]
 
 
@@ -206,8 +205,10 @@ def _enlarged(picture: Tensor) -> Tensor:
 def _facts(outcomes: Sequence[Outcome], minutes: float, short: bool) -> Facts:
     runs = sum(len(runs) for outcome in outcomes for runs in outcome.runs.values())
     weights = {
-        f"weights, {o.study.name}": ", ".join(
-            f"{arm.name} {arm.weight:g}" for arm in o.study.arms if arm.teacher != "none"
+        f"links, {o.study.name}": "; ".join(
+            f"{arm.name}: weight {arm.weight:g}, {arm.compare}"
+            for arm in o.study.arms
+            if arm.teacher != "none"
         )
         for o in outcomes
     }

@@ -79,8 +79,8 @@ DIGITS = Study(
     "digits",
     (
         Arm("alone"),
-        Arm("traditional, random", "random", "traditional", 0.1),
-        Arm("inverted, random", "random", "inverted", 0.5),
+        Arm("traditional, random", "random", "traditional", 0.1, "pooled"),
+        Arm("inverted, random", "random", "inverted", 0.5, "pooled"),
     ),
     seeds=tuple(range(20)),
     steps=300,

@@ -12,10 +12,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from anyteacher import pictures
 from anyteacher.demo.depth import run_depth, shown
 from anyteacher.demo.digits import run_digits
 from anyteacher.demo.outcome import Outcome, Run
-from anyteacher.demo.page import make_page, table
+from anyteacher.demo.page import depth_columns, make_page, table
 from anyteacher.demo.plan import DEPTH, DIGITS, Arm, Study, quick
 from anyteacher.images import replacing
 from anyteacher.report import machine_facts, print_table, write_page
@@ -25,7 +26,7 @@ _MOST_JOBS = 16
 
 
 def run_demo(folder: Path, *, short: bool = False, jobs: int = 0) -> Path:
-    """Runs both studies; writes `results.json` and `report.html`, and prints the tables.
+    """Runs both studies; writes `results.json`, `depth.png` and `report.html`; prints the tables.
 
     Every training runs on one thread, so that the results do not depend on the number of jobs.
 
@@ -53,6 +54,11 @@ def run_demo(folder: Path, *, short: bool = False, jobs: int = 0) -> Path:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
     for outcome in outcomes:
         print_table(table(outcome), console)
+        if outcome.study.name == "depth":
+            columns = depth_columns(outcome)
+            scenes = list(zip(*columns.values(), strict=True))
+            with replacing(folder / "depth.png") as temporary:
+                pictures.grid(scenes, tuple(columns)).save(temporary)
     if short:
         console.print("These runs were far too short: the numbers mean nothing yet.")
     console.print(f"Took {minutes:.1f} minutes. Look at {path}", highlight=False)
