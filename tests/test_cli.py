@@ -123,7 +123,7 @@ def test_wrong_yaml_gives_one_clear_line(call, tmp_path, case):
         (["test"], "give the folder of a run"),
         (["test", "nowhere"], "'nowhere' is no run"),
         (["rooms", "--split=trian"], "Did you mean train?"),
-        (["rooms", "--size=12"], "size: '12' is no tuple"),
+        (["rooms", "--size", "12"], "expected 2 arguments"),
         (["demo", "--quik"], "Did you mean quick?"),
         (["taps", "tim:resnet18"], "Did you mean timm?"),
         (["taps", "timm:resnet19"], "timm has no model 'resnet19'"),
@@ -244,7 +244,7 @@ def test_predictions(call, run, tmp_path):
 
 def test_taps_of_two_models_are_links_to_paste(call, tmp_path):
     student = "anyteacher.models.EncoderDecoder(out_channels=1, width=8)"
-    status, out, _ = call("taps", "timm:resnet18", f"--student={student}", "--size=[64, 64]")
+    status, out, _ = call("taps", "timm:resnet18", f"--student={student}", "--size", "64", "64")
     assert status == 0
     assert "layer4" in out
     text = out[out.index("# student:") :]
@@ -255,7 +255,7 @@ def test_taps_of_two_models_are_links_to_paste(call, tmp_path):
 
 def test_rooms_contact_sheet(call, tmp_path):
     path = tmp_path / "rooms.png"
-    assert call("rooms", f"--show={path}", "--count=2", "--size=[16, 24]")[0] == 0
+    assert call("rooms", f"--show={path}", "--count=2", "--size", "16", "24")[0] == 0
     assert read_image(path).std() > 0.05
 
 

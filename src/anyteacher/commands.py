@@ -244,7 +244,7 @@ def rooms(parser: ArgumentParser, settings: Namespace) -> int:
         settings.show,
         split=settings.split,
         count=settings.count,
-        size=settings.size,
+        size=(settings.size[0], settings.size[1]),
         seed=settings.seed,
     )
     _CONSOLE.print(f"{settings.count} scenes are in {path}.", highlight=False)

@@ -100,7 +100,7 @@ def _taps(parser: ArgumentParser) -> Handler:
         help="timm:NAME, torchvision:NAME, transformers:FOLDER or an import path (package.Class).",
     )
     parser.add_argument("--student", default="", help="Another model: suggest pairs of layers.")
-    parser.add_argument("--size", type=tuple[int, int], default=(224, 224), help="Of the images.")
+    parser.add_argument("--size", type=int, nargs=2, default=[224, 224], help="Height and width.")
     parser.add_argument("--channels", type=int, default=3, help="Of the images.")
     return commands.taps
 
@@ -109,7 +109,7 @@ def _rooms(parser: ArgumentParser) -> Handler:
     parser.add_argument("--show", type=Path, default=Path("rooms.png"), help="PNG file to write.")
     parser.add_argument("--split", default="train", help="train, val or test.")
     parser.add_argument("--count", type=int, default=8, help="Scenes on the sheet.")
-    parser.add_argument("--size", type=tuple[int, int], default=(128, 128), help="Of the pictures.")
+    parser.add_argument("--size", type=int, nargs=2, default=[128, 128], help="Height and width.")
     parser.add_argument("--seed", type=int, default=0, help="Of the scenes.")
     return commands.rooms
 

@@ -72,6 +72,7 @@ class Outcome:
                     "teacher": arm.teacher,
                     "direction": arm.direction,
                     "weight": arm.weight,
+                    "compare": arm.compare,
                     "runs": [
                         {"metrics": run.metrics, "curve": run.curve, "seconds": run.seconds}
                         for run in self.runs[arm.name]
