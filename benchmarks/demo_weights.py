@@ -17,7 +17,7 @@ from anyteacher.demo.plan import DEPTH, DIGITS, Arm, Study
 from anyteacher.demo.run import run_one
 from anyteacher.report import Table, print_table
 
-WEIGHTS = {"depth": (0.1, 0.3, 1.0), "digits": (0.1, 0.5, 2.0)}
+WEIGHTS = {"depth": (0.1, 0.3, 1.0, 3.0), "digits": (0.1, 0.5, 2.0)}
 
 
 def choices(study: Study) -> list[Arm]:

@@ -65,7 +65,7 @@ DEPTH = Study(
     "depth",
     (
         Arm("alone"),
-        Arm("traditional", "segmentation", "traditional", 0.3),
+        Arm("traditional", "segmentation", "traditional", 1.0),
         Arm("inverted", "segmentation", "inverted", 0.3),
         Arm("inverted, random", "random", "inverted", 0.3),
     ),
