@@ -41,7 +41,7 @@ def outcomes(made_up):
 
 @pytest.fixture(scope="module")
 def page(outcomes):
-    return make_page(outcomes, minutes=3.25, short=False)
+    return make_page(outcomes, minutes=3.25, jobs=2, short=False)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_nobody_is_said_to_win_when_nothing_is_decided(made_up):
         made_up(study, {a.name: ALONE if a.teacher == "none" else SAME for a in study.arms}, 1)
         for study in (DEPTH_STUDY, DIGITS_STUDY)
     ]
-    shown = text(parsed(make_page(made, minutes=1, short=False))).lower()
+    shown = text(parsed(make_page(made, minutes=1, jobs=2, short=False))).lower()
     assert shown.count(WORDS["undecided"]) == 5
     assert not re.search(
         r"better than|worse than|best|beats|winn|outperform|improve|superior|gains?\b|helps\b",
@@ -144,7 +144,7 @@ def test_a_quick_run_says_so_and_a_full_one_does_not(made_up, tree):
         made_up(quick(DEPTH), {name: v[:2] for name, v in DEPTH_RESULTS.items()}, 1),
         made_up(quick(DIGITS), {name: v[:2] for name, v in DIGITS_RESULTS.items()}),
     ]
-    shown = text(parsed(make_page(short, minutes=0.5, short=True)))
+    shown = text(parsed(make_page(short, minutes=0.5, jobs=2, short=True)))
     assert "quick run: far too few steps for the numbers to mean anything" in shown
     assert "anyteacher demo --quick" in shown
     assert "quick" not in text(tree)
@@ -157,7 +157,7 @@ def test_how_it_was_run(tree, outcomes):
         if pair.find("dt") is not None
     }
     assert facts["command"] == "anyteacher demo"
-    assert facts["trainings"] == f"{4 * 3 + 3 * 3} in 3.2 minutes"
+    assert facts["trainings"] == f"{4 * 3 + 3 * 3} in 3.2 minutes, 2 at a time on one thread each"
     assert (facts["seeds, depth"], facts["seeds, digits"]) == ("0 to 2", "0 to 2")
     assert facts["PyTorch"] == torch.__version__
     for outcome in outcomes:
@@ -171,7 +171,7 @@ def test_sizes_in_the_text_are_the_studies(made_up):
     study = replace(DEPTH_STUDY, train_size=48, test_size=77)
     digits = replace(DIGITS_STUDY, train_size=31)
     made = [made_up(study, DEPTH_RESULTS, 1), made_up(digits, DIGITS_RESULTS)]
-    shown = text(parsed(make_page(made, minutes=1, short=False)))
+    shown = text(parsed(make_page(made, minutes=1, jobs=2, short=False)))
     assert "from 48 generated rooms" in shown
     assert "tested on 77 others" in shown
     assert "from 31 labelled ones" in shown
@@ -200,7 +200,7 @@ def test_the_charts_hold_the_results(page):
 def test_curves_keep_to_the_steps_that_all_runs_have(made_up):
     outcome = made_up(DEPTH_STUDY, DEPTH_RESULTS, 1)
     del outcome.runs["inverted"][1].curve[0]
-    section = make_page([outcome], minutes=1, short=False).sections[0]
+    section = make_page([outcome], minutes=1, jobs=2, short=False).sections[0]
     lines = next(b for b in section.blocks if isinstance(b, LineChart))
     assert [s.x[0] for s in lines.series] == [1, 1, 3, 1]
 
@@ -239,7 +239,9 @@ def test_unknown_depth_has_no_error(made_up):
     outcome = made_up(DEPTH_STUDY, DEPTH_RESULTS, 1)
     outcome.targets[:, :, :32] = 0
     outcome.runs["inverted"][0].predictions[:] = outcome.targets
-    shown = picture(parsed(make_page([outcome], minutes=1, short=False)), 1, "scene 1: inverted")
+    shown = picture(
+        parsed(make_page([outcome], minutes=1, jobs=2, short=False)), 1, "scene 1: inverted"
+    )
     nothing = pictures.error(torch.tensor([[[[0.0, torch.nan]]]]), 0.5)[0, :, 0]
     assert (shown[:, 64:] == nothing[:, :1, None]).all()
     assert (shown[:, :64] == nothing[:, 1:, None]).all()

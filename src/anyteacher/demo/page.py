@@ -23,13 +23,14 @@ from anyteacher.report import (
     Table,
     machine_facts,
     png,
+    usable_cores,
 )
 
 _LARGEST_ERROR = 0.5  # of the true depth; the end of the colour scale
 _ENLARGED = 2
 
 
-def make_page(outcomes: Sequence[Outcome], *, minutes: float, short: bool) -> Page:
+def make_page(outcomes: Sequence[Outcome], *, minutes: float, jobs: int, short: bool) -> Page:
     """The whole page."""
     intro = (
         "Can a teacher of another task, or one that was never trained, help a small student? Each "
@@ -43,7 +44,7 @@ def make_page(outcomes: Sequence[Outcome], *, minutes: float, short: bool) -> Pa
             "This was a quick run: far too few steps for the numbers to mean anything.\n\n" + intro
         )
     sections = [_section(outcome) for outcome in outcomes]
-    sections.append(Section("How it was run", "", [_facts(outcomes, minutes, short)]))
+    sections.append(Section("How it was run", "", [_facts(outcomes, minutes, jobs, short)]))
     return Page("anyteacher: what a teacher of another task does", intro, sections)
 
 
@@ -62,7 +63,7 @@ def _section(outcome: Outcome) -> Section:
     text = (
         f"A small network learns scikit-learn's handwritten digits, real images of 8 x 8 pixels, "
         f"from {study.train_size} labelled ones, and is tested on 400. The teacher is a wider "
-        "network that was never trained. The mean of each feature over the image is compared."
+        "network that was never trained. The features of the last stage of both are compared."
     )
     return Section("Handwritten digits", f"{text}\n\n{finding(outcome)}", blocks)
 
@@ -99,6 +100,7 @@ def table(outcome: Outcome) -> Table:
         if paired is not None:
             mean, low, high = (factor * end for end in (paired.mean, paired.low, paired.high))
             difference = f"{mean:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]"
+            difference = difference.replace("-", "−")  # as in the chart
             won = f"{round(paired.won * paired.seeds)} of {paired.seeds}"
         mean_and_deviation = f"{fmean(values):.{decimals}f} ± {stdev(values):.{decimals}f}"
         seconds = fmean(run.seconds for run in outcome.runs[arm.name])
@@ -202,7 +204,7 @@ def _enlarged(picture: Tensor) -> Tensor:
     return picture.repeat_interleave(_ENLARGED, 1).repeat_interleave(_ENLARGED, 2)
 
 
-def _facts(outcomes: Sequence[Outcome], minutes: float, short: bool) -> Facts:
+def _facts(outcomes: Sequence[Outcome], minutes: float, jobs: int, short: bool) -> Facts:
     runs = sum(len(runs) for outcome in outcomes for runs in outcome.runs.values())
     weights = {
         f"links, {o.study.name}": "; ".join(
@@ -218,9 +220,11 @@ def _facts(outcomes: Sequence[Outcome], minutes: float, short: bool) -> Facts:
     return Facts(
         {
             "command": f"anyteacher demo{' --quick' if short else ''}",
-            "trainings": f"{runs} in {minutes:.1f} minutes",
+            "trainings": f"{runs} in {minutes:.1f} minutes, {jobs} at a time on one thread each",
+            "cores": str(usable_cores()),
             **seeds,
             **weights,
-            **machine_facts(),
+            # Without its count of threads, which is not that of the trainings.
+            **{name: fact for name, fact in machine_facts().items() if name != "cores"},
         }
     )

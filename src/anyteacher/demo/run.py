@@ -1,7 +1,6 @@
 """Runs the studies of the demonstration and writes their results and the page."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,8 +17,9 @@ from anyteacher.demo.digits import run_digits
 from anyteacher.demo.outcome import Outcome, Run
 from anyteacher.demo.page import depth_columns, make_page, table
 from anyteacher.demo.plan import DEPTH, DIGITS, Arm, Study, quick
+from anyteacher.errors import AnyteacherError
 from anyteacher.images import replacing
-from anyteacher.report import machine_facts, print_table, write_page
+from anyteacher.report import machine_facts, print_table, usable_cores, write_page
 
 # More jobs than this only wait for each other's memory.
 _MOST_JOBS = 16
@@ -41,12 +41,14 @@ def run_demo(folder: Path, *, short: bool = False, jobs: int = 0) -> Path:
     console = Console()
     start = time.monotonic()
     studies = [quick(study) if short else study for study in (DEPTH, DIGITS)]
-    outcomes = run_studies(studies, jobs or min(_MOST_JOBS, os.cpu_count() or 1), console)
+    jobs = jobs or min(_MOST_JOBS, usable_cores())
+    outcomes = run_studies(studies, jobs, console)
     minutes = (time.monotonic() - start) / 60
     path = folder / "report.html"
-    write_page(make_page(outcomes, minutes=minutes, short=short), path)
+    write_page(make_page(outcomes, minutes=minutes, jobs=jobs, short=short), path)
     record = {
         "short": short,
+        "jobs": jobs,
         "machine": machine_facts(),
         "studies": [outcome.record() for outcome in outcomes],
     }
@@ -86,8 +88,12 @@ def run_studies(studies: Sequence[Study], jobs: int, console: Console) -> list[O
         try:
             for future in as_completed(futures):
                 study, arm, seed = futures[future]
-                runs[study.name, arm.name, seed] = future.result()
-                bar.update(task, advance=1, description=f"{study.name}: {arm.name}, seed {seed}")
+                label = f"{study.name}: {arm.name}, seed {seed}"
+                try:
+                    runs[study.name, arm.name, seed] = future.result()
+                except AnyteacherError as error:
+                    raise type(error)(f"{label}: {error}") from error
+                bar.update(task, advance=1, description=label)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

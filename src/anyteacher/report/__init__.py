@@ -9,7 +9,7 @@ True
 from anyteacher.report.blocks import Block, Facts, Pictures, Scale, Table, png
 from anyteacher.report.intervals import Interval, IntervalChart
 from anyteacher.report.lines import LineChart, Series
-from anyteacher.report.machine import machine_facts
+from anyteacher.report.machine import machine_facts, usable_cores
 from anyteacher.report.page import Page, Section, write_page
 from anyteacher.report.terminal import print_table
 
@@ -28,5 +28,6 @@ __all__ = [
     "machine_facts",
     "png",
     "print_table",
+    "usable_cores",
     "write_page",
 ]

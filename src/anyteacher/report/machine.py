@@ -15,10 +15,9 @@ def machine_facts() -> dict[str, str]:
     >>> list(machine_facts())[:4]
     ['processor', 'cores', 'memory', 'device']
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": _processor(),
-        "cores": f"{usable or 'unknown'}, of which PyTorch uses {torch.get_num_threads()}",
+        "cores": f"{usable_cores()}, of which PyTorch uses {torch.get_num_threads()}",
         "memory": _memory(),
         "device": _device(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
@@ -27,6 +26,13 @@ def machine_facts() -> dict[str, str]:
         "anyteacher": metadata.version("anyteacher"),
         "date": datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     }
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,7 @@ def _bar() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=parent_process() is not None,  # a worker's bar would cross its parent's
     )
 
 
