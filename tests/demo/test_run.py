@@ -1,6 +1,5 @@
 import io
 import json
-import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+from hatchling.build import build_wheel
 from PIL import Image
 from rich.console import Console
 
@@ -147,8 +147,8 @@ def asked(monkeypatch, made_up):
 
 
 def test_a_full_run_is_the_plan_on_every_core(asked, tmp_path, monkeypatch, capsys):
-    for cores, jobs in ((3, 3), (500, 16), (None, 1)):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+    for cores, jobs in ((3, 3), (500, 16), (1, 1)):
+        monkeypatch.setattr(run_module, "usable_cores", lambda cores=cores: cores)
         run_demo(tmp_path)
         assert asked[-1] == ([DEPTH, DIGITS], jobs)
     run_demo(tmp_path, jobs=7)
@@ -181,9 +181,8 @@ def test_what_is_no_python_is_found_beside_it():
 
 
 def test_a_wheel_holds_what_is_no_python(tmp_path, monkeypatch):
-    build = pytest.importorskip("hatchling.build")
     monkeypatch.chdir(ROOT)
-    with ZipFile(tmp_path / build.build_wheel(str(tmp_path))) as wheel:
+    with ZipFile(tmp_path / build_wheel(str(tmp_path))) as wheel:
         for name in PACKAGED:
             packed = wheel.read(f"anyteacher/{name}")
             assert packed == (ROOT / "src" / "anyteacher" / name).read_bytes()
