@@ -213,7 +213,8 @@ class Connection(nn.Module):
         ours = normalize(self._formed(student, self.student_layout), link.student_norm)
         theirs = normalize(self._formed(teacher, self.teacher_layout), link.teacher_norm)
         if not torch.is_autocast_enabled(ours.device.type):
-            ours, theirs = (side.to(self._precision(student.feature)) for side in (ours, theirs))
+            dtype = self._precision(student.feature)
+            ours, theirs = ours.to(dtype), theirs.to(dtype)
         if link.compare == "positions" and ours.ndim == 4:
             ours, theirs = match_grids(ours, theirs, to=link.grid, resize=link.resize)
         if link.direction == "traditional":
