@@ -210,3 +210,9 @@ def test_links_share_no_parameters_though_they_share_a_description():
     assert first.projector.linear.weight is not second.projector.linear.weight
     assert not isinstance(link.projector, nn.Linear)
     assert not list(link.projector.parameters())
+
+
+@pytest.mark.parametrize(("setting", "value"), [("loss", "LogSum"), ("projector", "MLP")])
+def test_names_in_place_of_objects_are_refused(setting, value, unchecked):
+    with pytest.raises(ConfigError, match=f"{setting} is an object such as .*got '{value}'"):
+        at.Link("a", "b", **{setting: value})

@@ -86,6 +86,12 @@ class Link:
                 raise ConfigError(
                     f"A link's {setting} cannot be '{value}'. {did_you_mean(str(value), known)}"
                 )
+        for setting, base in (("loss", FeatureLoss), ("projector", Projector)):
+            value = getattr(self, setting)
+            if not isinstance(value, base):
+                raise ConfigError(
+                    f"A link's {setting} is an object such as {_EXAMPLES[setting]}, got {value!r}."
+                )
         if not (self.weight >= 0 and self.weight < float("inf")) or self.warmup < 0:
             raise ConfigError(
                 f"A link's weight and warmup must be 0 or more, got {self.weight} and "
@@ -121,6 +127,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "student_norm": get_args(Norm),
     "teacher_norm": get_args(Norm),
 }
+
+
+_EXAMPLES = {"loss": "losses.MSE()", "projector": "projectors.Linear()"}
 
 
 class Source(NamedTuple):
