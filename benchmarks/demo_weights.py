@@ -1,4 +1,4 @@
-"""How the demonstration's weights were chosen: on validation data, the same choices for every arm.
+"""The search for the demonstration's weights: on validation data, the same choices for every arm.
 
     python benchmarks/demo_weights.py --study digits --seeds 4
     python benchmarks/demo_weights.py --study depth --seeds 2
