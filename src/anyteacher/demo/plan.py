@@ -59,9 +59,9 @@ class Study:
         return "min" if self.name == "depth" else "max"
 
 
-# What is compared, and how strongly, was chosen on validation data with seeds of their own. The
-# whole grid is `python benchmarks/demo_weights.py`; for depth it was run on two seeds and, for the random
-# teacher, not to its end.
+# What is compared, and how strongly, was chosen on validation data with other seeds. The whole
+# grid is `python benchmarks/demo_weights.py`; for depth it was run on two seeds and, for the
+# random teacher, not to its end.
 DEPTH = Study(
     "depth",
     (
