@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyteacher import Distiller, Link, Teacher
+from anyteacher.connection import Connection, Source
 from anyteacher.errors import require
-from anyteacher.link import Connection, Direction, Source
+from anyteacher.losses import Direction
 from anyteacher.models import EncoderDecoder
 
 DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")

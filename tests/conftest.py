@@ -9,7 +9,18 @@ from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
 # Before anything imports the package: every annotated function of the core checks its arguments.
-_CHECKED = ("layout", "normalization", "projectors", "losses", "link", "teacher", "weights", "taps")
+_CHECKED = (
+    "connection",
+    "layout",
+    "link",
+    "losses",
+    "normalization",
+    "parallel",
+    "projectors",
+    "taps",
+    "teacher",
+    "weights",
+)
 install_import_hook([f"anyteacher.{name}" for name in _CHECKED], "beartype.beartype")
 
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
@@ -17,7 +28,7 @@ settings.load_profile("default")
 torch.set_num_threads(1)
 
 # What tests share with the scripts that they start.
-sys.path.append(str(Path(__file__).parent / "programs"))
+sys.path += [str(Path(__file__).parent / folder) for folder in ("programs", "contracts")]
 
 
 @pytest.fixture(autouse=True)

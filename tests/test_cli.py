@@ -272,7 +272,7 @@ def test_help_of_fit_names_what_can_be_chosen(capsys):
         cli.main(["fit", "--help"])
     out = capsys.readouterr().out
     assert "  tasks:      Classification, Depth, Segmentation\n" in out
-    assert "  losses:     Cosine, LogSum, MSE" in out
+    assert "losses:     Cosine, LogSum, MSE" in out
     assert "torch.nn.Linear" not in out
     assert len(out.splitlines()) < 500
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import anyteacher as at
+from anyteacher.connection import Connection, Source
 from anyteacher.errors import ConfigError, LayoutError
 from anyteacher.layout import Layout
-from anyteacher.link import Connection, Source
 from anyteacher.projectors import LowRank
 
 SIZE = (16, 24)
@@ -216,3 +216,80 @@ def test_links_share_no_parameters_though_they_share_a_description():
 def test_names_in_place_of_objects_are_refused(setting, value, unchecked):
     with pytest.raises(ConfigError, match=f"{setting} is an object such as .*got '{value}'"):
         at.Link("a", "b", **{setting: value})
+
+
+class TestLevels:
+    """A link over several taps a side."""
+
+    STUDENTS = (source(3, 4, 4, 6), source(3, 6, 2, 3))
+    TEACHERS = (source(3, 7, 8, 12), source(3, 24 + 1, 5))
+
+    def test_each_level_has_its_own_projector_and_the_losses_add_up(self):
+        link = at.Link(["a", "b"], ["c", "d"], level_weights=[1.0, 0.5], name="levels")
+        made = Connection(link, self.STUDENTS, self.TEACHERS)
+        total = 0.0
+        for level, weight in enumerate([1.0, 0.5]):
+            single = connection(self.STUDENTS[level], self.TEACHERS[level])
+            single.projector.load_state_dict(made.projector.levels[level].state_dict())
+            total += weight * single(self.STUDENTS[level], self.TEACHERS[level])
+        torch.testing.assert_close(
+            made(self.STUDENTS, self.TEACHERS), total, atol=1e-12, rtol=1e-12
+        )
+
+    def test_a_loss_of_all_levels_sees_them_at_once(self):
+        class Both(at.losses.LevelLoss):
+            def forward(self, student, teacher):
+                assert [tuple(x.shape) for x in student] == [tuple(x.shape) for x in teacher]
+                return sum((a - b).square().mean() for a, b in zip(student, teacher, strict=True))
+
+        link = at.Link(["a", "b"], ["c", "d"], loss=Both(), direction="traditional")
+        made = Connection(link, self.STUDENTS, self.TEACHERS)
+        assert made(self.STUDENTS, self.TEACHERS) > 0
+        assert len(made.losses) == 1
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"teacher": ["c"]}, r"as many taps of the student as of the teacher, got 2 and 1"),
+            ({"student": [], "teacher": []}, r"got 0 and 0"),
+            ({"level_weights": [1.0]}, r"for each of the link's 2 levels, got \[1.0\]"),
+            ({"level_weights": [1.0, -1.0]}, r"0 or more"),
+        ],
+    )
+    def test_levels_that_do_not_fit_are_refused(self, settings, message):
+        with pytest.raises(ConfigError, match=message):
+            at.Link(**({"student": ["a", "b"], "teacher": ["c", "d"]} | settings))
+
+
+class Picky(at.losses.FeatureLoss):
+    directions = ("traditional",)
+    form = "positions"
+    needs = ("targets",)
+    because = "it is picky"
+
+    def forward(self, student, teacher, targets):
+        return (student - teacher).square().mean() * targets.sum()
+
+
+def test_a_loss_refuses_what_it_has_no_meaning_for():
+    student, teacher = FEATURES["maps"]
+    with pytest.raises(
+        ConfigError,
+        match=r"Link 'mine': Picky cannot be used with direction='inverted', only with "
+        "'traditional': it is picky",
+    ):
+        connection(student, teacher, loss=Picky())
+    for features, compare in ((FEATURES["maps"], "pooled"), (FEATURES["vectors"], "positions")):
+        with pytest.raises(LayoutError, match=r"Link 'mine': Picky needs maps or tokens"):
+            connection(*features, loss=Picky(), direction="traditional", compare=compare)
+
+
+def test_a_loss_that_needs_more_of_the_images_is_told_or_says_so():
+    student, teacher = FEATURES["maps"]
+    made = connection(student, teacher, loss=Picky(), direction="traditional")
+    with pytest.raises(ConfigError, match=r"Link 'mine': Picky needs the targets of the images"):
+        made(student, teacher)
+    plain = connection(student, teacher, direction="traditional")
+    plain.load_state_dict(made.state_dict())
+    value = made(student, teacher, {"targets": torch.tensor([1, 2, 0]), "indices": None})
+    torch.testing.assert_close(value, 3 * plain(student, teacher))

@@ -149,8 +149,9 @@ def test_a_pair_distils(name, direction):
     link = at.Link(student_tap, teacher_tap, direction=direction, name="link")
     distiller = at.Distiller(student, teacher, [link], example=images, images_norm=at.ImageNorm())
     connection = distiller.connections[0]
-    assert (connection.student_layout.kind, connection.teacher_layout.kind) == kinds
-    assert connection.teacher_layout.prefix == {"registers": 5, "vit": 1}.get(name.split()[-1], 0)
+    (level,) = connection.levels
+    assert (level.student.kind, level.teacher.kind) == kinds
+    assert level.teacher.prefix == {"registers": 5, "vit": 1}.get(name.split()[-1], 0)
     before, after = widths if direction == "traditional" else widths[::-1]
     assert (connection.projector.in_features, connection.projector.out_features) == (before, after)
     distiller.train()

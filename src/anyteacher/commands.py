@@ -22,9 +22,9 @@ from anyteacher.demo import run_demo
 from anyteacher.errors import ConfigError, DataError, did_you_mean
 from anyteacher.hints import cause
 from anyteacher.images import replacing
-from anyteacher.losses import FeatureLoss
+from anyteacher.losses import Loss
 from anyteacher.predict import predict_folder
-from anyteacher.projectors import Projector
+from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.report import Table, print_table
 from anyteacher.survey import Candidate, suggest, survey
 from anyteacher.teacher import Teacher
@@ -67,7 +67,7 @@ def _by_name(value: Any) -> Any:
         return Namespace({key: _by_name(item) for key, item in vars(value).items()})
     if isinstance(value, list):
         return [_by_name(item) for item in value]
-    if isinstance(value, FeatureLoss | Projector):
+    if isinstance(value, Loss | Projector | LevelProjector):
         return Namespace(class_path=f"{type(value).__module__}.{type(value).__qualname__}")
     return value
 

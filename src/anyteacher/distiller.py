@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
+from anyteacher.connection import Connection, Source
 from anyteacher.errors import ConfigError, NonFiniteError, TapError, TeacherError, did_you_mean
-from anyteacher.link import Connection, Link, Source
+from anyteacher.link import Link
 from anyteacher.normalization import ImageNorm
 from anyteacher.seeding import forked
-from anyteacher.taps import Recorder, Tap
+from anyteacher.taps import Recorder, Tap, find_module
 from anyteacher.teacher import Teacher
 
 _SEED_OFFSET = 0x616E7974  # any number that nobody takes for a seed
@@ -99,7 +100,9 @@ class Distiller(nn.Module):
         for teacher in self._teachers.by_name.values():
             teacher.feed(images_norm or ImageNorm())
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._student_recorder = Recorder(student, [link.student_tap for link in self.links])
+        self._student_recorder = Recorder(
+            student, [tap for link in self.links for tap in link.student_taps]
+        )
         try:
             self._teachers.watch(self.links)
             self.connections = nn.ModuleList() if example is None else self._connect(example, seed)
@@ -127,8 +130,9 @@ class Distiller(nn.Module):
             return nn.ModuleList(
                 Connection(
                     link,
-                    Source(student_features[link.student_tap], size),
-                    teacher_features[link.of][link.teacher_tap],
+                    [Source(student_features[tap], size) for tap in link.student_taps],
+                    [teacher_features[link.of][tap] for tap in link.teacher_taps],
+                    self._teachers.modules(link),
                 )
                 for link in self.links
             ).to(parameter.device)
@@ -152,6 +156,8 @@ class Distiller(nn.Module):
         images: Tensor,
         *args: Any,
         teacher_images: Tensor | Mapping[str, Tensor] | None = None,
+        targets: Tensor | None = None,
+        indices: Tensor | None = None,
         **kwargs: Any,
     ) -> Output:
         """The student's prediction and the distillation losses of one batch.
@@ -161,6 +167,9 @@ class Distiller(nn.Module):
             *args: Further arguments of the student.
             teacher_images: What the teachers see instead: one batch for all, or one by teacher
                 name. As many images, normalised alike.
+            targets: The class of each image (B,), or of each pixel (B, H, W), for losses that
+                need it.
+            indices: The place of each image in the training set (B,), for losses that need it.
             **kwargs: Further keyword arguments of the student.
 
         Raises:
@@ -173,12 +182,14 @@ class Distiller(nn.Module):
             name: self._teacher_features(name, images, teacher_images)
             for name in self._teachers.recorders
         }
+        given = {"targets": targets, "indices": indices}
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=images.device)
         for link, connection in zip(self.links, self.connections, strict=True):
             loss = connection(
-                Source(student_features[link.student_tap], size),
-                teacher_features[link.of][link.teacher_tap],
+                [Source(student_features[tap], size) for tap in link.student_taps],
+                [teacher_features[link.of][tap] for tap in link.teacher_taps],
+                given,
             )
             losses[link.name] = loss
             total = total + link.weight_at(self.step) * loss
@@ -276,8 +287,13 @@ class _Teachers:
     def watch(self, links: Sequence[Link]) -> None:
         """Puts hooks on the teachers that a link names; the others are never run."""
         for name in dict.fromkeys(link.of for link in links):
-            taps = [link.teacher_tap for link in links if link.of == name]
+            taps = [tap for link in links if link.of == name for tap in link.teacher_taps]
             self.recorders[name] = Recorder(self.by_name[name].model, taps)
+
+    def modules(self, link: Link) -> list[nn.Module]:
+        """The modules behind a link's taps of its teacher."""
+        model = self.by_name[link.of].model
+        return [find_module(model, tap.path) for tap in link.teacher_taps]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Teachers":
         other = _Teachers(self.by_name)  # the same frozen teachers, with hooks of the copy's own
@@ -294,10 +310,10 @@ def _named(links: Sequence[Link], teachers: _Teachers) -> tuple[Link, ...]:
             of = next(iter(teachers.by_name))
         if of not in teachers.by_name:
             raise ConfigError(
-                f"Link '{link.student}' <- '{link.teacher}' names the teacher '{of}', which is not "
+                f"Link '{link.taps_by_name}' names the teacher '{of}', which is not "
                 f"there. {did_you_mean(of, teachers.by_name)} Set the link's `of`."
             )
-        name = link.name or f"{link.student_tap}<-{link.teacher_tap}"
+        name = link.name or link.taps_by_name
         if name in {other.name for other in result}:
             raise ConfigError(f"Two links are named '{name}'. Give each a `name` of its own.")
         result.append(link.filled(name=name, of=of))

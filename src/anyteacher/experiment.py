@@ -18,8 +18,9 @@ from anyteacher.checkpoints import BEST, LAST, Average, Checkpoints
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import ConfigError, require
 from anyteacher.images import replacing
-from anyteacher.link import Direction, Link
+from anyteacher.link import Link
 from anyteacher.logs import CurveLogger
+from anyteacher.losses import Direction
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task

@@ -10,32 +10,32 @@ from jsonargparse import ArgumentParser
 from anyteacher import models
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import AnyteacherError, did_you_mean
-from anyteacher.losses import FeatureLoss
-from anyteacher.projectors import Projector
+from anyteacher.losses import Loss
+from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
 
-KINDS: dict[str, type] = {
-    "tasks": Task,
-    "data": DataModule,
-    "teachers": Teacher,
-    "losses": FeatureLoss,
-    "projectors": Projector,
+KINDS: dict[str, tuple[type, ...]] = {
+    "tasks": (Task,),
+    "data": (DataModule,),
+    "teachers": (Teacher,),
+    "losses": (Loss,),
+    "projectors": (Projector, LevelProjector),
 }
 
-_KIND_OF: dict[str, type] = {
-    "task": Task,
-    "data": DataModule,
-    "teacher": Teacher,
-    "loss": FeatureLoss,
-    "projector": Projector,
+_KIND_OF: dict[str, tuple[type, ...]] = {
+    "task": (Task,),
+    "data": (DataModule,),
+    "teacher": (Teacher,),
+    "loss": (Loss,),
+    "projector": (Projector, LevelProjector),
 }
 
 
-def known_classes(base: type) -> list[type]:
+def known_classes(*bases: type) -> list[type]:
     """The concrete public classes below a base, by name. The types are the registry."""
     found: dict[str, type] = {}
-    stack = [base]
+    stack = list(bases)
     while stack:
         cls = stack.pop()
         stack += cls.__subclasses__()
@@ -48,8 +48,8 @@ def known_classes(base: type) -> list[type]:
 def catalogue() -> str:
     """What can be named in a configuration, a line each, for the help."""
     lines = [
-        f"  {kind + ':':12s}{', '.join(cls.__name__ for cls in known_classes(base))}"
-        for kind, base in KINDS.items()
+        f"  {kind + ':':12s}{', '.join(cls.__name__ for cls in known_classes(*bases))}"
+        for kind, bases in KINDS.items()
     ]
     lines.append(f"  {'students:':12s}{', '.join(_students())}, or any torch module")
     return (
@@ -99,8 +99,8 @@ def _no_class(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> 
             return f"no class '{path}': its module cannot be imported ({error})."
         known = [entry for entry in dir(found) if inspect.isclass(getattr(found, entry))]
         return f"no class '{path}'. {did_you_mean(name, known)}"
-    base = _KIND_OF.get(keys[-1] if keys else "")
-    known = [cls.__name__ for cls in known_classes(base)] if base else _students()
+    bases = _KIND_OF.get(keys[-1] if keys else "")
+    known = [cls.__name__ for cls in known_classes(*bases)] if bases else _students()
     return f"no class '{path}'. {did_you_mean(path, known)} Other classes go by their import path."
 
 

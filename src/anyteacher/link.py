@@ -1,35 +1,20 @@
 """Links: which feature of the student is compared with which of the teacher, and how."""
 
-import copy
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, TypeAlias, get_args
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from anyteacher.errors import AnyteacherError, ConfigError, LayoutError, did_you_mean
-from anyteacher.layout import (
-    Compare,
-    Grid,
-    Layout,
-    Resize,
-    Size,
-    channels,
-    check,
-    detect,
-    fills_grid,
-    match_grids,
-    to_map,
-    to_vector,
-)
-from anyteacher.losses import MSE, FeatureLoss
-from anyteacher.normalization import Norm, normalize
-from anyteacher.projectors import Identity, Linear, Projector
+from anyteacher.errors import ConfigError, did_you_mean
+from anyteacher.layout import Compare, Grid, Layout, Resize
+from anyteacher.losses import MSE, Direction, LevelLoss, Loss
+from anyteacher.normalization import Norm
+from anyteacher.projectors import LevelProjector, Linear, Projector
 from anyteacher.taps import Tap
 
-Direction = Literal["inverted", "traditional", "none"]
+Taps: TypeAlias = str | Tap | list[str | Tap]
 
 
 @dataclass(frozen=True)
@@ -40,14 +25,17 @@ class Link:
     width, then they are compared.
 
     Args:
-        student: Tap of the student: a module path, `path[key]`, `input:path`, or a `Tap`.
-        teacher: Tap of the teacher, likewise.
-        loss: Any feature loss.
+        student: Tap of the student: a module path, `path[key]`, `input:path`, or a `Tap`. A list
+            of taps, the shallowest first, for a link over several levels.
+        teacher: Tap of the teacher, or as many as of the student, likewise.
+        loss: Any loss. Over several levels each has a copy of its own, unless it is a loss of all
+            levels at once.
         projector: Any projector; its sizes are found.
         direction: `inverted` projects the teacher's feature into the student's space, so that
             what belongs to the teacher's task alone can be dropped; `traditional` projects the
             student's into the teacher's; `none` projects neither.
         weight: Factor of the loss in the total; 0 or more.
+        level_weights: Factor of each level's loss; empty for 1 each. The link's loss is their sum.
         warmup: Number of training steps over which the weight grows linearly to its full value.
         compare: `positions` compares the features place by place, `pooled` their means over all
             places, one row an image.
@@ -62,12 +50,13 @@ class Link:
         name: Name in the logs; made from the taps when empty.
     """
 
-    student: str | Tap
-    teacher: str | Tap
-    loss: FeatureLoss = field(default_factory=MSE)
-    projector: Projector = field(default_factory=Linear)
+    student: Taps
+    teacher: Taps
+    loss: Loss = field(default_factory=MSE)
+    projector: Projector | LevelProjector = field(default_factory=Linear)
     direction: Direction = "inverted"
     weight: float = 1.0
+    level_weights: list[float] = field(default_factory=list)
     warmup: int = 0
     compare: Compare = "positions"
     grid: Grid = "student"
@@ -86,27 +75,55 @@ class Link:
                 raise ConfigError(
                     f"A link's {setting} cannot be '{value}'. {did_you_mean(str(value), known)}"
                 )
-        for setting, base in (("loss", FeatureLoss), ("projector", Projector)):
+        for setting, bases in _BASES.items():
             value = getattr(self, setting)
-            if not isinstance(value, base):
+            if not isinstance(value, bases):
                 raise ConfigError(
                     f"A link's {setting} is an object such as {_EXAMPLES[setting]}, got {value!r}."
                 )
-        if not (self.weight >= 0 and self.weight < float("inf")) or self.warmup < 0:
+        if not 0 <= self.weight < math.inf or self.warmup < 0:
             raise ConfigError(
                 f"A link's weight and warmup must be 0 or more, got {self.weight} and "
                 f"{self.warmup}."
             )
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        mine, theirs = len(self.student_taps), len(self.teacher_taps)
+        if mine != theirs or mine == 0:
+            raise ConfigError(
+                f"A link ties as many taps of the student as of the teacher, got {mine} and "
+                f"{theirs}: {self.student!r} and {self.teacher!r}."
+            )
+        weights = self.level_weights
+        if not weights:
+            return
+        if isinstance(self.loss, LevelLoss):
+            raise ConfigError(
+                f"{type(self.loss).__name__} is a loss of all levels at once; it takes no "
+                "level_weights."
+            )
+        if len(weights) != mine or not all(0 <= weight < math.inf for weight in weights):
+            raise ConfigError(
+                f"level_weights are one number of 0 or more for each of the link's {mine} "
+                f"levels, got {weights}."
+            )
 
     @cached_property
-    def student_tap(self) -> Tap:
-        """The student's tap, parsed."""
-        return Tap.parse(self.student)
+    def student_taps(self) -> tuple[Tap, ...]:
+        """The student's taps, parsed, one a level."""
+        return _parsed(self.student)
 
     @cached_property
-    def teacher_tap(self) -> Tap:
-        """The teacher's tap, parsed."""
-        return Tap.parse(self.teacher)
+    def teacher_taps(self) -> tuple[Tap, ...]:
+        """The teacher's taps, parsed, one a level."""
+        return _parsed(self.teacher)
+
+    @property
+    def taps_by_name(self) -> str:
+        """The taps of both sides as a name."""
+        sides = (self.student_taps, self.teacher_taps)
+        return "<-".join("+".join(map(str, taps)) for taps in sides)
 
     def filled(self, **changes: Any) -> "Link":
         """A copy with some settings changed."""
@@ -129,126 +146,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+_BASES: dict[str, tuple[type, ...]] = {"loss": (Loss,), "projector": (Projector, LevelProjector)}
 _EXAMPLES = {"loss": "losses.MSE()", "projector": "projectors.Linear()"}
 
 
-class Source(NamedTuple):
-    """A feature (any layout) and the height and width of the images it came from."""
-
-    feature: Tensor
-    image_size: Size
-
-
-class Connection(nn.Module):
-    """A link made real: projector and loss with their parameters, for features of known sizes.
-
-    Args:
-        link: The description; its projector and loss are copied.
-        student: The student's feature of the probe.
-        teacher: The teacher's feature of the probe.
-
-    Raises:
-        LayoutError: when the features cannot be compared as the link says.
-    """
-
-    def __init__(self, link: Link, student: Source, teacher: Source) -> None:
-        super().__init__()
-        self.link = link
-        self.loss = copy.deepcopy(link.loss)
-        self.projector = Identity() if link.direction == "none" else copy.deepcopy(link.projector)
-        try:
-            self.student_layout = link.student_layout or _found(student)
-            self.teacher_layout = link.teacher_layout or _found(teacher)
-            check(student.feature, self.student_layout, "the student's feature")
-            check(teacher.feature, self.teacher_layout, "the teacher's feature")
-            self._check_positions(student, teacher)
-            widths = (
-                channels(student.feature.shape, self.student_layout),
-                channels(teacher.feature.shape, self.teacher_layout),
-            )
-            self.projector.build(*(widths if link.direction == "traditional" else widths[::-1]))
-        except AnyteacherError as error:
-            raise self._named(error) from error
-        self.projector.to(student.feature.dtype)
-
-    def _check_positions(self, student: Source, teacher: Source) -> None:
-        if self.link.compare == "pooled":
-            return
-        kinds = (self.student_layout.kind, self.teacher_layout.kind)
-        if kinds.count("vector") == 1:
-            raise LayoutError(
-                f"a {kinds[0]} of shape {tuple(student.feature.shape)} (student) and a {kinds[1]} "
-                f"of shape {tuple(teacher.feature.shape)} (teacher) have no positions in common. "
-                'Use compare="pooled", or tap an earlier module where the vector is.'
-            )
-        sides = [(student, self.student_layout), (teacher, self.teacher_layout)]
-        if all(fills_grid(source.feature.shape, layout, source[1]) for source, layout in sides):
-            return
-        # Tokens that fill no grid can still be compared one by one, as a column.
-        counts = [source.feature.shape[1] - layout.prefix for source, layout in sides]
-        if kinds != ("tokens", "tokens") or counts[0] != counts[1]:
-            raise LayoutError(
-                f"features of shape {tuple(student.feature.shape)} (student) and "
-                f"{tuple(teacher.feature.shape)} (teacher): no grid was found that fills the "
-                'tokens. Use compare="pooled", or state the layout: '
-                "Layout('tokens', prefix=…, grid=(rows, columns))."
-            )
-        column = (counts[0], 1)
-        self.student_layout = replace(self.student_layout, grid=column)
-        self.teacher_layout = replace(self.teacher_layout, grid=column)
-
-    def forward(self, student: Source, teacher: Source) -> Float[Tensor, ""]:
-        """The loss between the two features, 0-dim, without the link's weight.
-
-        Raises:
-            LayoutError: naming the link, when the features do not fit together.
-        """
-        try:
-            return self._compare(student, teacher)
-        except AnyteacherError as error:
-            raise self._named(error) from error
-
-    def _compare(self, student: Source, teacher: Source) -> Tensor:
-        link = self.link
-        rows = student.feature.shape[0]
-        if rows != teacher.feature.shape[0]:
-            raise LayoutError(
-                f"the student's feature has a batch of {rows} and the teacher's of "
-                f"{teacher.feature.shape[0]}. Both must come from the same images; a model that "
-                "folds windows into the batch is to be tapped after it unfolds them."
-            )
-        if rows == 0:
-            raise LayoutError("the batch is empty: there is no row to project or compare.")
-        ours = normalize(self._formed(student, self.student_layout), link.student_norm)
-        theirs = normalize(self._formed(teacher, self.teacher_layout), link.teacher_norm)
-        if not torch.is_autocast_enabled(ours.device.type):
-            dtype = self._precision(student.feature)
-            ours, theirs = ours.to(dtype), theirs.to(dtype)
-        if link.compare == "positions" and ours.ndim == 4:
-            ours, theirs = match_grids(ours, theirs, to=link.grid, resize=link.resize)
-        if link.direction == "traditional":
-            ours = self.projector(ours)
-        else:
-            theirs = self.projector(theirs)
-        loss: Tensor = self.loss(ours, theirs)
-        return loss
-
-    def _formed(self, source: Source, layout: Layout) -> Tensor:
-        """The feature as the map or vector that is compared."""
-        check(source.feature, layout, "a feature")
-        if self.link.compare == "pooled" or layout.kind == "vector":
-            return to_vector(source.feature, layout)
-        return to_map(source.feature, layout, source.image_size)
-
-    def _precision(self, student: Tensor) -> torch.dtype:
-        """What both sides are compared in: the projector's, else the student's precision."""
-        weight = next(self.projector.parameters(), student)
-        return weight.dtype
-
-    def _named(self, error: AnyteacherError) -> AnyteacherError:
-        return type(error)(f"Link '{self.link.name}': {error}")
-
-
-def _found(source: Source) -> Layout:
-    """The layout found, its grid left open: later images may have another size or proportion."""
-    return replace(detect(source.feature.shape, source.image_size), grid=None)
+def _parsed(taps: Taps) -> tuple[Tap, ...]:
+    return tuple(Tap.parse(tap) for tap in (taps if isinstance(taps, list | tuple) else [taps]))

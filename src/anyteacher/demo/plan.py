@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from anyteacher.layout import Compare
-from anyteacher.link import Direction
+from anyteacher.losses import Direction
 
 
 @dataclass(frozen=True)

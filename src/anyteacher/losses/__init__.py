@@ -1,6 +1,14 @@
 """Feature losses: pure functions of two features, and thin modules that hold their settings."""
 
-from anyteacher.losses.base import FeatureLoss
+from anyteacher.losses.base import (
+    DIRECTIONS,
+    BatchLoss,
+    Direction,
+    FeatureLoss,
+    LevelLoss,
+    LogitLoss,
+    Loss,
+)
 from anyteacher.losses.pointwise import (
     MSE,
     Cosine,
@@ -13,10 +21,16 @@ from anyteacher.losses.pointwise import (
 )
 
 __all__ = [
+    "DIRECTIONS",
     "MSE",
+    "BatchLoss",
     "Cosine",
+    "Direction",
     "FeatureLoss",
+    "LevelLoss",
     "LogSum",
+    "LogitLoss",
+    "Loss",
     "SmoothL1",
     "cosine",
     "log_sum",

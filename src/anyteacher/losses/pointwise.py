@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anyteacher.errors import ConfigError
-from anyteacher.losses.base import Feature, FeatureLoss, Scalar, comparable
+from anyteacher.losses.base import BatchLoss, Feature, FeatureLoss, Scalar, comparable
 from anyteacher.normalization import standardize
 
 
@@ -105,22 +105,23 @@ class Cosine(FeatureLoss):
         return cosine(student, teacher)
 
 
-class LogSum(FeatureLoss):
+class LogSum(BatchLoss):
     """Logarithm of a summed power of the difference of standardised features.
 
     Args:
         power: Exponent of the absolute difference; its authors use 4.
         eps: Keeps the logarithm finite at equality; positive.
+        gather: See `BatchLoss`.
     """
 
-    def __init__(self, power: float = 4.0, eps: float = 1e-6) -> None:
-        super().__init__()
+    def __init__(self, power: float = 4.0, eps: float = 1e-6, gather: bool = False) -> None:
+        super().__init__(gather)
         if power < 1 or eps <= 0:
             raise ConfigError(
                 f"LogSum needs a power of at least 1 and a positive eps, got {power} and {eps}."
             )
         self.power, self.eps = power, eps
 
-    def forward(self, student: Feature, teacher: Feature) -> Scalar:
+    def compare(self, student: Feature, teacher: Feature) -> Scalar:
         """See `log_sum`."""
         return log_sum(student, teacher, power=self.power, eps=self.eps)

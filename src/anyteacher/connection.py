@@ -1,0 +1,321 @@
+"""Connections: links made real, with the parameters of their projectors and losses."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anyteacher.errors import AnyteacherError, ConfigError, LayoutError
+from anyteacher.layout import (
+    Layout,
+    Size,
+    channels,
+    check,
+    detect,
+    fills_grid,
+    match_grids,
+    to_map,
+    to_vector,
+)
+from anyteacher.link import Link
+from anyteacher.losses import LevelLoss
+from anyteacher.normalization import normalize
+from anyteacher.projectors import Identity, LevelProjector, Projector
+
+
+class Source(NamedTuple):
+    """A feature (any layout) and the height and width of the images it came from."""
+
+    feature: Tensor
+    image_size: Size
+
+
+@dataclass(frozen=True)
+class Level:
+    """The layouts of one pair of features."""
+
+    student: Layout
+    teacher: Layout
+
+    @classmethod
+    def found(cls, link: Link, student: Source, teacher: Source) -> "Level":
+        """The layouts that the link states, and those found of the rest.
+
+        Raises:
+            LayoutError: when the two features cannot be compared as the link says.
+        """
+        level = cls(
+            link.student_layout or _detected(student), link.teacher_layout or _detected(teacher)
+        )
+        check(student.feature, level.student, "the student's feature")
+        check(teacher.feature, level.teacher, "the teacher's feature")
+        return level if link.compare == "pooled" else level._with_positions(student, teacher)
+
+    def _with_positions(self, student: Source, teacher: Source) -> "Level":
+        kinds = (self.student.kind, self.teacher.kind)
+        if kinds.count("vector") == 1:
+            raise LayoutError(
+                f"a {kinds[0]} of shape {tuple(student.feature.shape)} (student) and a {kinds[1]} "
+                f"of shape {tuple(teacher.feature.shape)} (teacher) have no positions in common. "
+                'Use compare="pooled", or tap an earlier module where the vector is.'
+            )
+        sides = [(student, self.student), (teacher, self.teacher)]
+        if all(fills_grid(source.feature.shape, layout, source[1]) for source, layout in sides):
+            return self
+        # Tokens that fill no grid can still be compared one by one, as a column.
+        counts = [source.feature.shape[1] - layout.prefix for source, layout in sides]
+        if kinds != ("tokens", "tokens") or counts[0] != counts[1]:
+            raise LayoutError(
+                f"features of shape {tuple(student.feature.shape)} (student) and "
+                f"{tuple(teacher.feature.shape)} (teacher): no grid was found that fills the "
+                'tokens. Use compare="pooled", or state the layout: '
+                "Layout('tokens', prefix=…, grid=(rows, columns))."
+            )
+        column = (counts[0], 1)
+        return Level(replace(self.student, grid=column), replace(self.teacher, grid=column))
+
+    def widths(self, student: Source, teacher: Source) -> tuple[int, int]:
+        """Channels of the student's feature and of the teacher's."""
+        return (
+            channels(student.feature.shape, self.student),
+            channels(teacher.feature.shape, self.teacher),
+        )
+
+
+class Connection(nn.Module):
+    """A link made real: projector and loss with their parameters, for features of known sizes.
+
+    Args:
+        link: The description; its projector and loss are copied.
+        student: The student's feature of the probe, or one a level.
+        teacher: The teacher's feature of the probe, or one a level.
+        modules: The teacher's modules behind its taps, one a level, where they are known.
+
+    Raises:
+        LayoutError: when the features cannot be compared as the link says.
+        ConfigError: when the loss has no meaning in the link's direction.
+    """
+
+    projector: Projector | LevelProjector
+    losses: nn.ModuleList
+
+    def __init__(
+        self,
+        link: Link,
+        student: Source | Sequence[Source],
+        teacher: Source | Sequence[Source],
+        modules: Sequence[nn.Module | None] = (),
+    ) -> None:
+        super().__init__()
+        self.link = link
+        mine, theirs = _listed(student), _listed(teacher)
+        try:
+            self._check_loss()
+            self.levels = [
+                Level.found(link, ours, other) for ours, other in zip(mine, theirs, strict=True)
+            ]
+            self._check_form()
+            widths = [
+                level.widths(ours, other)
+                for level, ours, other in zip(self.levels, mine, theirs, strict=True)
+            ]
+            self.projector = self._built(widths)
+            self.losses = self._made(widths, modules or [None] * len(widths))
+        except AnyteacherError as error:
+            raise self._named(error) from error
+        self.to(mine[0].feature.dtype)
+
+    def _check_loss(self) -> None:
+        link, name = self.link, type(self.link.loss).__name__
+        if link.direction not in link.loss.directions:
+            allowed = " or ".join(f"'{direction}'" for direction in link.loss.directions)
+            raise ConfigError(
+                f"{name} cannot be used with direction='{link.direction}', only with {allowed}: "
+                f"{link.loss.because}."
+            )
+        if link.loss.form == "images" and link.compare == "positions":
+            raise ConfigError(
+                f"{name} compares one vector an image: {link.loss.because}. Use compare='pooled'."
+            )
+
+    def _check_form(self) -> None:
+        link = self.link
+        vectors = link.compare == "pooled" or any(
+            level.student.kind == "vector" for level in self.levels
+        )
+        if link.loss.form == "positions" and vectors:
+            raise LayoutError(
+                f"{type(link.loss).__name__} needs maps or tokens and compare='positions': "
+                f"{link.loss.because}. Here it would see one vector an image."
+            )
+
+    def _built(self, widths: list[tuple[int, int]]) -> Projector | LevelProjector:
+        link = self.link
+        if link.direction == "none":
+            identity = Identity()
+            for mine, theirs in widths if link.loss.equal_widths else []:
+                identity.build(mine, theirs)
+            return identity
+        projector = copy.deepcopy(link.projector)
+        befores, afters = zip(*widths, strict=True)
+        if link.direction == "inverted":
+            befores, afters = afters, befores
+        if isinstance(projector, Projector) and len(widths) == 1:
+            projector.build(befores[0], afters[0])
+            return projector
+        if isinstance(projector, Projector):
+            projector = _EachLevel(projector)
+        projector.build(befores, afters)
+        return projector
+
+    def _made(
+        self, widths: list[tuple[int, int]], modules: Sequence[nn.Module | None]
+    ) -> nn.ModuleList:
+        """The loss, or a copy of it for each level."""
+        link = self.link
+        if isinstance(link.loss, LevelLoss):
+            return nn.ModuleList([copy.deepcopy(link.loss)])
+        losses = [copy.deepcopy(link.loss) for _ in widths]
+        for loss, (mine, theirs), module in zip(losses, widths, modules, strict=True):
+            if link.direction == "inverted":
+                loss.build(mine, mine)
+            else:
+                loss.build(theirs if link.direction == "traditional" else mine, theirs, module)
+        return nn.ModuleList(losses)
+
+    def forward(
+        self,
+        student: Source | Sequence[Source],
+        teacher: Source | Sequence[Source],
+        given: Mapping[str, Tensor | None] | None = None,
+    ) -> Float[Tensor, ""]:
+        """The loss between the two features, 0-dim, without the link's weight.
+
+        Args:
+            student: The student's feature, or one a level.
+            teacher: The teacher's feature, or one a level.
+            given: What else is known of the images: their `targets` and `indices`.
+
+        Raises:
+            LayoutError: naming the link, when the features do not fit together.
+            ConfigError: naming the link, when the loss needs what is not given.
+        """
+        try:
+            return self._compare(_listed(student), _listed(teacher), given or {})
+        except AnyteacherError as error:
+            raise self._named(error) from error
+
+    def _compare(
+        self,
+        student: Sequence[Source],
+        teacher: Sequence[Source],
+        given: Mapping[str, Tensor | None],
+    ) -> Tensor:
+        pairs = [
+            self._matched(level, mine, theirs)
+            for level, mine, theirs in zip(self.levels, student, teacher, strict=True)
+        ]
+        ours, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        if self.link.direction == "traditional":
+            ours = self._projected(ours)
+        elif self.link.direction == "inverted":
+            others = self._projected(others)
+        extras = self._extras(given)
+        if isinstance(self.link.loss, LevelLoss):
+            loss: Tensor = self.losses[0](ours, others, **extras)
+            return loss
+        values = [
+            loss(mine, theirs, **extras)
+            for loss, mine, theirs in zip(self.losses, ours, others, strict=True)
+        ]
+        weights = self.link.level_weights
+        if weights:
+            values = [weight * value for weight, value in zip(weights, values, strict=True)]
+        return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+    def _matched(self, level: Level, student: Source, teacher: Source) -> tuple[Tensor, Tensor]:
+        """A pair of features in one form and precision, normalised, on one grid."""
+        link = self.link
+        rows = student.feature.shape[0]
+        if rows != teacher.feature.shape[0]:
+            raise LayoutError(
+                f"the student's feature has a batch of {rows} and the teacher's of "
+                f"{teacher.feature.shape[0]}. Both must come from the same images; a model that "
+                "folds windows into the batch is to be tapped after it unfolds them."
+            )
+        if rows == 0:
+            raise LayoutError("the batch is empty: there is no row to project or compare.")
+        ours = normalize(self._formed(student, level.student), link.student_norm)
+        theirs = normalize(self._formed(teacher, level.teacher), link.teacher_norm)
+        if not torch.is_autocast_enabled(ours.device.type):
+            # What both sides are compared in: the projector's, else the student's precision.
+            dtype = next(self.projector.parameters(), student.feature).dtype
+            ours, theirs = ours.to(dtype), theirs.to(dtype)
+        if ours.ndim == 4 and link.compare == "positions" and link.loss.equal_grids:
+            return match_grids(ours, theirs, to=link.grid, resize=link.resize)
+        return ours, theirs
+
+    def _formed(self, source: Source, layout: Layout) -> Tensor:
+        """The feature as the map or vector that is compared."""
+        check(source.feature, layout, "a feature")
+        if self.link.compare == "pooled" or layout.kind == "vector":
+            return to_vector(source.feature, layout)
+        return to_map(source.feature, layout, source.image_size)
+
+    def _projected(self, features: list[Tensor]) -> list[Tensor]:
+        if isinstance(self.projector, LevelProjector):
+            return self.projector(features)  # type: ignore[no-any-return]
+        return [self.projector(features[0])]
+
+    def _extras(self, given: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+        needs = self.link.loss.needs
+        if not needs:
+            return {}
+        found: dict[str, Tensor] = {}
+        for name in needs:
+            if (value := given.get(name)) is not None:
+                found[name] = value
+        missing = [name for name in needs if name not in found]
+        if missing:
+            raise ConfigError(
+                f"{type(self.link.loss).__name__} needs the {' and '.join(missing)} of the images. "
+                f"Call distiller(images, {', '.join(f'{name}=…' for name in missing)}); with the "
+                "command, choose data whose batches have them."
+            )
+        return found
+
+    def _named(self, error: AnyteacherError) -> AnyteacherError:
+        return type(error)(f"Link '{self.link.name}': {error}")
+
+
+class _EachLevel(LevelProjector):
+    """A copy of one projector for every level."""
+
+    def __init__(self, projector: Projector) -> None:
+        super().__init__()
+        self._pattern = [projector]  # a list: no module of its own
+        self.levels = nn.ModuleList()
+
+    def build(self, in_features: Sequence[int], out_features: Sequence[int]) -> None:
+        """Makes a projector for each level."""
+        for before, after in zip(in_features, out_features, strict=True):
+            level = copy.deepcopy(self._pattern[0])
+            level.build(before, after)
+            self.levels.append(level)
+
+    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The projected features, one a level."""
+        return [level(x) for level, x in zip(self.levels, levels, strict=True)]
+
+
+def _listed(given: Source | Sequence[Source]) -> Sequence[Source]:
+    return [given] if isinstance(given, Source) else given
+
+
+def _detected(source: Source) -> Layout:
+    """The layout found, its grid left open: later images may have another size or proportion."""
+    return replace(detect(source.feature.shape, source.image_size), grid=None)

@@ -1,0 +1,49 @@
+"""Data parallelism: features of all processes in one place, gradients included."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes that train together; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather(x: Tensor) -> Tensor:
+    """The tensors of all processes one after another along the batch, in the order of their ranks.
+
+    Tensors (B, …); the processes may hold batches of different sizes. The backward pass sums over
+    the processes what each of them wants of a row: where every process computes the same loss of
+    the gathered batch, the gradients that DDP averages are exactly those of one process with the
+    whole batch.
+    """
+    if world_size() == 1:
+        return x
+    gathered: Tensor = _Gather.apply(x)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        own = torch.tensor([len(x)], device=x.device)
+        sizes = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(sizes, own)
+        counts = [int(size) for size in sizes]
+        # Collectives want equal shapes: the shorter batches are filled up, and cut off again.
+        longest = max(counts)
+        padded = x.new_zeros(longest, *x.shape[1:])
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        ctx.start, ctx.count = sum(counts[: dist.get_rank()]), len(x)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.start : ctx.start + ctx.count]

@@ -1,0 +1,17 @@
+"""Projectors: from the width of one side of a link to the width of the other."""
+
+from anyteacher.projectors.base import LevelProjector, Projector, project
+from anyteacher.projectors.linear import Identity, Linear, LowRank, Orthogonal
+from anyteacher.projectors.nonlinear import MLP, Ensemble
+
+__all__ = [
+    "MLP",
+    "Ensemble",
+    "Identity",
+    "LevelProjector",
+    "Linear",
+    "LowRank",
+    "Orthogonal",
+    "Projector",
+    "project",
+]

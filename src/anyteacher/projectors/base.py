@@ -1,0 +1,68 @@
+"""What projectors have in common.
+
+A projector acts on the channels of a map (B, C, H, W) or a vector (B, C) and leaves the positions
+alone. It is written without sizes; the link finds them and calls `build`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def project(
+    x: Float[Tensor, "b c *grid"],
+    weight: Float[Tensor, "d c"],
+    bias: Float[Tensor, " d"] | None = None,
+) -> Float[Tensor, "b d *grid"]:
+    """A linear map along the channels of a map or vector: a 1x1 convolution on maps."""
+    if x.ndim == 2:
+        return F.linear(x, weight, bias)
+    if x.stride(1) == 1 and x.shape[1] > 1:
+        # Tokens and channels-last maps: the channels lie together, one matrix product is best.
+        return F.linear(x.movedim(1, -1), weight, bias).movedim(-1, 1)
+    return F.conv2d(x, weight[:, :, None, None], bias)
+
+
+class Projector(nn.Module, ABC):
+    """Maps features of `in_features` channels to `out_features` channels.
+
+    A final subclass makes its parameters in `build` and applies them in `forward`.
+    """
+
+    in_features: int = 0
+    out_features: int = 0
+
+    def build(self, in_features: int, out_features: int) -> None:
+        """Makes the parameters, once the sizes are known.
+
+        Raises:
+            LayoutError: when this projector cannot join these widths.
+        """
+        self.in_features, self.out_features = in_features, out_features
+        self._build(in_features, out_features)
+
+    @abstractmethod
+    def _build(self, in_features: int, out_features: int) -> None: ...
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
+        """The projected feature, same positions, `out_features` channels."""
+
+    def extra_repr(self) -> str:
+        """The sizes, for printing."""
+        return f"{self.in_features} -> {self.out_features}"
+
+
+class LevelProjector(nn.Module, ABC):
+    """Maps the features of several levels at once, the shallowest first, each to its own width."""
+
+    @abstractmethod
+    def build(self, in_features: Sequence[int], out_features: Sequence[int]) -> None:
+        """Makes the parameters, once the widths of all levels are known."""
+
+    @abstractmethod
+    def forward(self, levels: Sequence[Float[Tensor, "b _ *_"]]) -> list[Tensor]:
+        """The projected features, one a level."""

@@ -1,0 +1,1 @@
+"""The rows of the contract tables: what each loss is, a file a family."""
