@@ -58,12 +58,16 @@ def survey(model: nn.Module, example: Tensor) -> list[Candidate]:
     finally:
         for handle in handles:
             handle.remove()
-    # Of several modules that give one and the same tensor the outermost ends last: it is kept.
-    last = {id(tensor): path for path, tensor in outputs.items()}
+    # Of several modules that give one and the same tensor the outermost ends last: it is kept,
+    # unless it is the list of all blocks, whose last block has the better name.
+    kept: dict[int, str] = {}
+    for path, tensor in outputs.items():
+        if id(tensor) not in kept or not _holds_all_blocks(path, modules):
+            kept[id(tensor)] = path
     size = (example.shape[2], example.shape[3])
     found = [
         _candidate(path, outputs[path], modules[path], size)
-        for path in last.values()
+        for path in kept.values()
         if _inside_no_block(path, modules, outputs)
     ]
     return [candidate for candidate in found if candidate is not None]
@@ -81,6 +85,23 @@ class _Keep:
             self.outputs[self.path] = select(output, Tap(self.path))
         except AnyteacherError:
             return  # several tensors or none: no single feature
+
+
+def _holds_all_blocks(path: str, modules: dict[str, nn.Module]) -> bool:
+    """Whether it is the one list of blocks of its parent (`blocks`, not `layer1` to `layer4`)."""
+    parent = path.rpartition(".")[0]
+    lists = [
+        other
+        for other, module in modules.items()
+        if other.rpartition(".")[0] == parent and _is_list_of_blocks(module)
+    ]
+    return lists == [path]
+
+
+def _is_list_of_blocks(module: nn.Module) -> bool:
+    blocks = list(module.children())
+    alike = len(blocks) > 1 and len({type(block) for block in blocks}) == 1
+    return isinstance(module, nn.Sequential) and alike and any(blocks[0].children())
 
 
 def _inside_no_block(path: str, modules: dict[str, nn.Module], outputs: dict[str, Tensor]) -> bool:
@@ -126,20 +147,42 @@ def suggest(
 ) -> list[tuple[Candidate, Candidate]]:
     """Pairs to start from, the deepest first.
 
-    Of each of the student's grids the layer with the most parameters (a whole stage, where there
-    is one), with the same of those of the teacher whose stride is nearest. Where a model has no
-    grid, the last layers before the head.
+    Of each grid the layer with the most parameters (a whole stage, where there is one), the
+    student's with the teacher's whose stride is nearest. A model with one grid throughout, such as
+    a vision transformer, has no stages: its blocks are taken at even depths, the last first. Where
+    a model has no grid, the last layers before the head.
     """
-    spatial = _largest(teacher)
-    # The finest grids carry colour and edges rather than meaning; the deepest stages come first.
-    ours = sorted(_largest(student).values(), key=lambda c: -(c.stride or 0.0))[:most]
-    if not ours or not spatial:
+    ours, theirs = _stages(student, most), _stages(teacher, most)
+    if not ours or not theirs:
         return [(student[-2:][0], teacher[-2:][0])] if student and teacher else []
+    if len({candidate.grid for candidate in ours}) < len(ours):  # blocks: one for each stage
+        ours = _stages(student, len(theirs))
+        return list(zip(ours, theirs, strict=False))
+    if len({candidate.grid for candidate in theirs}) < len(theirs):
+        return list(zip(ours, _stages(teacher, len(ours)), strict=False))
 
     def distance(a: Candidate, b: Candidate) -> float:
         return abs(math.log((a.stride or 1.0) / (b.stride or 1.0)))
 
-    return [(mine, min(spatial.values(), key=lambda c: distance(mine, c))) for mine in ours]
+    every = _largest(teacher).values()
+    return [(mine, min(every, key=lambda c: distance(mine, c))) for mine in ours]
+
+
+def _stages(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
+    """The deepest stages, one a grid; or as many blocks at even depths where the grid is one."""
+    spatial = _largest(candidates)
+    if len(spatial) == 1:
+        (largest,) = spatial.values()
+        # The blocks proper: an embedding or a normalisation beside them is far smaller.
+        blocks = [
+            c
+            for c in candidates
+            if c.grid == largest.grid and 2 * c.parameters > largest.parameters
+        ]
+        count = min(most, len(blocks))
+        return [blocks[len(blocks) * (count - k) // count - 1] for k in range(count)]
+    # The finest grids carry colour and edges rather than meaning; the deepest stages come first.
+    return sorted(spatial.values(), key=lambda c: -(c.stride or 0.0))[:most]
 
 
 def _largest(candidates: Sequence[Candidate]) -> dict[tuple[int, int], Candidate]:
