@@ -231,7 +231,7 @@ def test_predictions(call, run, tmp_path):
     Image.new("L", (20, 30), 90).save(images / "ok.png")
     (images / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     status, out, _ = call("predict", run, f"--images={images}", f"--output={tmp_path / 'o'}")
-    assert status == 0
+    assert status == 1
     assert "1 images predicted" in out
     assert "broken.jpg" in out
     assert len(json.loads((tmp_path / "o" / "ok_png.json").read_text())["top"]) == 5

@@ -122,3 +122,28 @@ def test_a_module_is_ready_without_a_fit():
     values = trainer.validate(module, datamodule=experiment.data, verbose=False)[0]
     assert set(values) == {"val/top1", "val/top5"}
     assert module.distiller.links == ()
+
+
+def test_matrices_decay_and_nothing_else_whatever_a_wrapper_makes_of_their_shape(tmp_path):
+    decays = {}
+
+    class See(Callback):
+        def on_train_start(self, trainer, module):
+            names = {id(p): name for name, p in module.distiller.named_parameters()}
+            for group in trainer.optimizers[0].param_groups:
+                decays.update({names[id(p)]: group["weight_decay"] for p in group["params"]})
+
+    experiment = runs.experiment(weight_decay=0.1)
+    module = fit(experiment, tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
+    expected = {n: 0.1 if p.ndim > 1 else 0.0 for n, p in module.distiller.named_parameters()}
+    assert decays == expected
+    assert set(decays.values()) == {0.0, 0.1}
+    # As a sharding wrapper leaves them: flat, under a prefix, known by their names of before.
+    for parameter in module.distiller.parameters():
+        parameter.data = parameter.data.flatten()
+    module.trainer = type("Trainer", (), {"estimated_stepping_batches": 3})()
+    optimizer = module.configure_optimizers()["optimizer"]
+    assert [len(group["params"]) for group in optimizer.param_groups] == [
+        sum(decay > 0 for decay in expected.values()),
+        sum(decay == 0 for decay in expected.values()),
+    ]

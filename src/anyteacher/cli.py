@@ -47,6 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(command, rest)
     except AnyteacherError as error:
         return _fail(f"anyteacher {command}", str(error))
+    except (KeyboardInterrupt, SystemExit) as error:
+        if not _was_interrupted(error):
+            raise
+        go_on = " The same command with --resume goes on." if command == "fit" else ""
+        return _fail(f"anyteacher {command}", f"interrupted.{go_on}", 130)
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether someone pressed Ctrl-C; Lightning turns that into an exit."""
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
 
 
 def _run(command: str, rest: list[str]) -> int:

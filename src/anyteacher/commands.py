@@ -35,6 +35,11 @@ _CONSOLE = Console()
 _NOT_SAVED = ("config", "output", "resume", "checkpoint_every", "run", "weights")
 
 
+def _say(text: str) -> None:
+    """Prints a sentence as it is, in one line where it goes to a file or pipe."""
+    _CONSOLE.print(text, highlight=False, markup=False, soft_wrap=not _CONSOLE.is_terminal)
+
+
 def _instantiate(
     parser: ArgumentParser, settings: Namespace
 ) -> tuple[experiment.Experiment, dict[str, Any]]:
@@ -75,7 +80,7 @@ def _by_name(value: Any) -> Any:
 def fit(parser: ArgumentParser, settings: Namespace) -> int:
     """Trains a student and leaves its run in a folder, with the configuration."""
     experiment.check_new(settings.output, resume=settings.resume)
-    start = time.monotonic()
+    start, done = time.monotonic(), experiment.finished_step(settings.output)
     kept = settings.clone()
     for name in _NOT_SAVED:
         kept.pop(name, None)
@@ -95,10 +100,12 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         kept = next(c for c in module.trainer.callbacks if isinstance(c, Checkpoints))
         found = "" if kept.best is None else f" Best {kept.monitor}: {kept.best:.4f}."
         minutes = (time.monotonic() - start) / 60
-        _CONSOLE.print(
-            f"Trained in {minutes:.1f} minutes.{found} The run is in {settings.output}; "
-            f"`anyteacher test {settings.output}` measures it on the test data.",
-            highlight=False,
+        trained = f"Trained in {minutes:.1f} minutes."
+        if module.trainer.global_step == done:
+            trained = "The run was complete: there was nothing left to train."
+        _say(
+            f"{trained}{found} The run is in {settings.output}; "
+            f"`anyteacher test {settings.output}` measures it on the test data."
         )
     return 0
 
@@ -119,7 +126,10 @@ def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
 
 
 def predict(parser: ArgumentParser, settings: Namespace) -> int:
-    """Predicts a folder of images; those that cannot be read are named, and the rest goes on."""
+    """Predicts a folder of images; those that cannot be read are named, and the rest goes on.
+
+    Then the status is 1, so that a script does not take the results for complete.
+    """
     made, _ = _instantiate_alone(parser, settings)
     load_weights(made.student, settings.weights or settings.run / experiment.STUDENT)
     information = json.loads((settings.run / experiment.INFO).read_text())
@@ -132,13 +142,13 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
     ):
         if result.problem:
             failed += 1
-            _CONSOLE.print(f"[red]not read[/]: {result.problem}", highlight=False)
+            _say(f"not read: {result.problem}")
         else:
             done += 1
-    _CONSOLE.print(f"{done} images predicted into {settings.output}, {failed} not read.")
+    _say(f"{done} images predicted into {settings.output}, {failed} not read.")
     if not done:
         raise DataError(f"No image in '{settings.images}' could be read.")
-    return 0
+    return 1 if failed else 0
 
 
 def taps(parser: ArgumentParser, settings: Namespace) -> int:
@@ -247,7 +257,7 @@ def rooms(parser: ArgumentParser, settings: Namespace) -> int:
         size=(settings.size[0], settings.size[1]),
         seed=settings.seed,
     )
-    _CONSOLE.print(f"{settings.count} scenes are in {path}.", highlight=False)
+    _say(f"{settings.count} scenes are in {path}.")
     return 0
 
 

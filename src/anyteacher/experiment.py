@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from torch import nn
 
 from anyteacher.checkpoints import BEST, LAST, Average, Checkpoints
@@ -169,6 +170,11 @@ def fit(
             ],
         }
     )
+    if isinstance(runner.strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            "The strategies ddp_spawn, ddp_fork and ddp_notebook train in processes that cannot "
+            "give their projectors back. Use strategy 'ddp', from a script or the command."
+        )
     runner.fit(module, datamodule=experiment.data, ckpt_path=start, weights_only=True)
     if runner.is_global_zero:
         best = last.with_name(BEST)
@@ -178,6 +184,12 @@ def fit(
             temporary.write_text(json.dumps({"image": shape, "step": runner.global_step}) + "\n")
     runner.strategy.barrier()
     return module
+
+
+def finished_step(folder: Path) -> int | None:
+    """The last step of the complete run in a folder, if there is one."""
+    path = folder / INFO
+    return int(json.loads(path.read_text())["step"]) if path.is_file() else None
 
 
 def check_new(folder: Path, *, resume: bool) -> None:

@@ -53,13 +53,21 @@ class Optimization:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
     def build(
-        self, parameters: Iterable[nn.Parameter], steps: int
+        self,
+        weights: Iterable[nn.Parameter],
+        others: Iterable[nn.Parameter],
+        steps: int,
     ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-        """The optimiser, and the schedule of its learning rate over so many steps."""
-        trained = list(parameters)
+        """The optimiser, and the schedule of its learning rate over so many steps.
+
+        Args:
+            weights: What decays: matrices and kernels.
+            others: What does not: biases and the scales of normalisations.
+            steps: Of the whole training.
+        """
         groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": list(weights), "weight_decay": self.weight_decay},
+            {"params": list(others), "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -52,6 +52,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._teachers, self._links = dict(teachers or {}), links
         self.images_norm = images_norm or ImageNorm()
         self._seed: int | None = None
+        self._weights: set[str] = set()
         self.val_metrics = task.metrics().clone(prefix="val/")
         self.test_metrics = task.metrics().clone(prefix="test/")
         scale, shift = ImageNorm().to(self.images_norm)
@@ -66,8 +67,12 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def setup(self, stage: str) -> None:
         """Finds the sizes on training images, before the optimiser and any wrapper see them."""
-        if stage != "fit" or self.distiller.links or not self._links:
-            return
+        if stage == "fit" and self._links and not self.distiller.links:
+            self._connect()
+        # Known before a wrapper flattens and shards them.
+        self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
+
+    def _connect(self) -> None:
         images = self._normalized(self._training_images())
         for teacher in self._teachers.values():
             if not teacher.calibrated:
@@ -165,7 +170,14 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over the student and the projectors, and the schedule of its learning rate."""
+        trained = [
+            (name.replace("_fsdp_wrapped_module.", ""), parameter)
+            for name, parameter in self.distiller.named_parameters()
+            if parameter.requires_grad
+        ]
         optimizer, schedule = self.optimization.build(
-            self.distiller.trainable_parameters(), int(self.trainer.estimated_stepping_batches)
+            [parameter for name, parameter in trained if name in self._weights],
+            [parameter for name, parameter in trained if name not in self._weights],
+            int(self.trainer.estimated_stepping_batches),
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -5,9 +5,10 @@ from rich.console import Console
 from anyteacher.report import Table, print_table
 
 
-def printed(table, width=80):
+def printed(table, width=80, terminal=False):
     out = io.StringIO()
-    print_table(table, Console(file=out, width=width, color_system=None))
+    console = Console(file=out, width=width, color_system=None, force_terminal=terminal)
+    print_table(table, console)
     return out.getvalue()
 
 
@@ -26,5 +27,13 @@ def test_markup_in_cells_is_text():
 
 
 def test_long_cells_are_folded_not_cut():
-    shown = printed(Table(["a", "b"], [["x" * 50, "y" * 50]]), width=40)
+    shown = printed(Table(["a", "b"], [["x" * 50, "y" * 50]]), width=40, terminal=True)
     assert (shown.count("x"), shown.count("y")) == (50, 50)
+    assert max(map(len, shown.splitlines())) <= 40
+
+
+def test_a_pipe_gets_every_row_in_one_line():
+    shown = printed(Table(["a", "b"], [["x" * 90, "y" * 90]], note="z " * 60))
+    (row,) = [line for line in shown.splitlines() if "x" in line]
+    assert "x" * 90 in row
+    assert "y" * 90 in row

@@ -52,7 +52,7 @@ def run_digits(study: Study, arm: Arm, seed: int) -> Run:
         loss.backward()
         optimizer.step()
         schedule.step()
-        if index % max(1, study.steps // 10) == 0 or index == study.steps - 1:
+        if (index + 1) % max(1, study.steps // 10) == 0 or index == study.steps - 1:
             curve.append((index, _accuracy(student, val_images, val_labels)))
     seconds = time.monotonic() - start
     metrics = {"top1": _accuracy(student, test_images, test_labels)}

@@ -119,9 +119,9 @@ def table(outcome: Outcome) -> Table:
 
 
 def _intervals(outcome: Outcome) -> IntervalChart:
-    label, factor, _ = _scaled(outcome.study)
+    label, factor, decimals = _scaled(outcome.study)
     rows = [
-        Interval(name, factor * p.mean, factor * p.low, factor * p.high)
+        Interval(name, factor * p.mean, factor * p.low, factor * p.high, decimals)
         for name, p in outcome.against_baseline().items()
     ]
     return IntervalChart(

@@ -17,6 +17,13 @@ _EDGE = 40.0  # below the rows: ticks and the label of the axis
 class Interval:
     """A named estimate and its interval.
 
+    Attributes:
+        label: what is estimated.
+        value: the estimate.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        decimals: places after the point; None for two digits of the interval's width.
+
     Raises:
         ConfigError: when a number is not finite, or low <= value <= high does not hold.
     """
@@ -25,6 +32,7 @@ class Interval:
     value: float
     low: float
     high: float
+    decimals: int | None = None
 
     def __post_init__(self) -> None:
         finite = all(drawable(end) for end in (self.low, self.value, self.high))
@@ -35,9 +43,11 @@ class Interval:
             )
 
     def __str__(self) -> str:
-        """The numbers, to two digits of the interval's width."""
-        width = self.high - self.low or abs(self.value) or 1.0
-        decimals = min(8, max(0, 1 - math.floor(math.log10(width))))
+        """The numbers."""
+        decimals = self.decimals
+        if decimals is None:
+            width = self.high - self.low or abs(self.value) or 1.0
+            decimals = min(8, max(0, 1 - math.floor(math.log10(width))))
         value, low, high = (number(v, decimals) for v in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
 
