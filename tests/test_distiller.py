@@ -378,6 +378,19 @@ def test_the_state_holds_student_and_projectors_and_only_a_hash_of_the_teacher()
     assert len(list(distiller.trainable_parameters())) == len(expected) - 2
 
 
+def test_the_statistics_of_a_calibrated_teacher_come_back_with_the_state():
+    def made(images_of_calibration):
+        torch.manual_seed(0)
+        mine = at.teachers.Random(lambda: Small(6), seed=4).calibrate([images_of_calibration])
+        return at.Distiller(Small(), mine, [LINK], example=images()).eval()
+
+    x = images()
+    first, second = made(x), made(x + 1e-6)  # as another number of threads would round
+    assert not torch.equal(first(x).total, second(x).total)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(x).total, second(x).total)
+
+
 def test_a_state_comes_back_beside_the_same_teacher_only(tmp_path):
     mine = teacher()
     distiller = at.Distiller(Small(), mine, [LINK], example=images())

@@ -9,6 +9,7 @@ from torch import nn
 import anyteacher as at
 from anyteacher.errors import TeacherError
 from anyteacher.normalization import IMAGENET, ImageNorm
+from anyteacher.teacher import BatchNorm
 
 
 def convs():
@@ -181,10 +182,30 @@ class TestCalibrate:
         with pytest.raises(TeacherError, match="at least one batch of images, got none"):
             self.make()[1].calibrate([])
 
-    def test_the_fingerprint_follows(self):
+    def test_the_fingerprint_is_of_the_weights_and_not_of_what_was_measured(self):
+        model, teacher = self.make()
+        prints = [teacher.calibrate([torch.rand(2, 3, 16, 20)]).fingerprint() for _ in range(2)]
+        assert prints[0] == prints[1]
+        with torch.no_grad():
+            next(model.parameters()).add_(1e-6)
+        assert teacher.calibrate([torch.rand(2, 3, 16, 20)]).fingerprint() != prints[0]
+
+    def test_what_was_measured_comes_back_to_the_last_bit(self):
+        images = torch.rand(2, 3, 16, 20)
         _, teacher = self.make()
-        before = teacher.fingerprint()
-        assert teacher.calibrate([torch.rand(2, 3, 16, 20)]).fingerprint() != before
+        assert teacher.statistics() == {}
+        teacher.calibrate([images])
+        expected = teacher(images)
+        saved = {name: tensor.clone() for name, tensor in teacher.statistics().items()}
+        assert len(saved) == 3 * sum(isinstance(m, BatchNorm) for m in teacher.model.modules()) > 0
+        teacher.calibrate([torch.rand(4, 3, 16, 20)])
+        assert not torch.equal(teacher(images), expected)
+        teacher.restore(saved)
+        assert torch.equal(teacher(images), expected)
+
+    def test_a_model_that_is_a_batch_norm_itself(self):
+        teacher = at.Teacher(nn.BatchNorm2d(3)).calibrate([torch.rand(2, 3, 16, 20)])
+        assert set(teacher.statistics()) == set(teacher.model.state_dict()) - {"weight", "bias"}
 
 
 def test_copies_share_the_one_model_and_pickles_carry_it():

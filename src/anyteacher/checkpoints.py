@@ -1,6 +1,7 @@
 """Checkpoints of a run: the last state and the best, each complete or not there at all."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,9 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 class Checkpoints(Checkpoint):  # type: ignore[misc]
     """Writes `last.ckpt` every so many steps and after every epoch, `best.ckpt` by one metric.
 
-    What was there stays until the new file is complete, so a run may be killed at any moment. At
-    the last step of an epoch the checkpoint waits for the validation: a run that is killed during
-    it goes on from a state that still has it before it.
+    What was there stays until the new file is complete, so a run may be killed at any moment. Where
+    a validation follows a step, the checkpoint waits for it: a run that is killed during it goes on
+    from a state that still has it before it.
 
     Args:
         folder: Where to; made if need be.
@@ -33,27 +34,40 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         super().__init__()
         self.folder, self.monitor, self.mode, self.every = folder, monitor, mode, every
         self.best: float | None = None
-        self._saved_at = 0
+        self._saved, self._due = 0, False
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         """Writes the last state, if it is time."""
         step = trainer.global_step
-        due = self.every > 0 and step % self.every == 0 and step != self._saved_at
-        if due and not trainer.is_last_batch:
-            self._saved_at = step
-            self._write(trainer, LAST)
+        self._due = self._due or (self.every > 0 and step % self.every == 0 and step != self._saved)
+        if self._due and not trainer.is_last_batch and not _validation_follows(trainer):
+            self._write_last(trainer)
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Counts from the step at which the run starts or goes on."""
+        self._saved, self._due = trainer.global_step, False
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Writes the last state; the validation of the epoch, if any, lies behind it."""
         if not trainer.fast_dev_run:
-            self._write(trainer, LAST)
+            self._write_last(trainer)
+
+    def _write_last(self, trainer: Trainer) -> None:
+        # Within an accumulation the step is that of before: it is not saved twice, half-way.
+        self._saved, self._due = trainer.global_step, False
+        self._write(trainer, LAST)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Writes the best state, when this validation gave a better value than all before."""
         if trainer.sanity_checking or trainer.fast_dev_run or trainer.state.fn != "fit":
             return
+        self._keep_best(trainer)
+        if self._due and not trainer.is_last_batch:
+            self._write_last(trainer)
+
+    def _keep_best(self, trainer: Trainer) -> None:
         value = float(trainer.callback_metrics[self.monitor])
         sign = 1 if self.mode == "max" else -1
         better = self.best is None or sign * value > sign * self.best
@@ -66,6 +80,8 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         part = path.with_name(f"{name}.part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
+            if path.is_dir():  # a sharded checkpoint is a folder, which nothing can replace at once
+                shutil.rmtree(path)
             part.replace(path)
 
     def state_dict(self) -> dict[str, Any]:
@@ -75,6 +91,12 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the best value of the checkpoint."""
         self.best = state["best"]
+
+
+def _validation_follows(trainer: Trainer) -> bool:
+    """Whether Lightning validates after the step that has just been made."""
+    loop = trainer.fit_loop
+    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
 
 
 class Average(EMAWeightAveraging):  # type: ignore[misc]

@@ -237,23 +237,30 @@ class Distiller(nn.Module):
             recorder.remove()
         return self.student
 
-    def get_extra_state(self) -> dict[str, str]:
-        """Hashes of the teachers' weights, for the checkpoint."""
-        return {name: teacher.fingerprint() for name, teacher in self._teachers.by_name.items()}
+    def get_extra_state(self) -> dict[str, dict[str, Any]]:
+        """Hashes of the teachers' weights and what calibration has set, for the checkpoint."""
+        return {
+            name: {"weights": teacher.fingerprint(), "statistics": teacher.statistics()}
+            for name, teacher in self._teachers.by_name.items()
+        }
 
-    def set_extra_state(self, state: dict[str, str]) -> None:
-        """Compares the teachers with those of the checkpoint.
+    def set_extra_state(self, state: dict[str, dict[str, Any]]) -> None:
+        """Compares the teachers with those of the checkpoint, and takes their statistics from it.
 
         Raises:
             TeacherError: when they are not the same.
         """
-        now = self.get_extra_state()
-        if state != now:
-            changed = sorted(name for name in {*now, *state} if now.get(name) != state.get(name))
+        teachers = self._teachers.by_name
+        then = {name: saved["weights"] for name, saved in state.items()}
+        now = {name: teacher.fingerprint() for name, teacher in teachers.items()}
+        if then != now:
+            changed = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
             raise TeacherError(
                 f"The checkpoint was made beside other teachers: {', '.join(changed)} differ. "
                 "Give the same model, weights and seed as then, or start a new run."
             )
+        for name, saved in state.items():
+            teachers[name].restore(saved["statistics"])
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Distiller":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

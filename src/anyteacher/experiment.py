@@ -131,7 +131,8 @@ def fit(
         trainer: Arguments of Lightning's `Trainer`, such as `max_epochs` or `devices`.
 
     Returns:
-        The module, its student with the weights that were best on the validation data.
+        The module, its student with the weights that were best on the validation data, and
+        without any hooks.
 
     Raises:
         ConfigError: when the folder holds a run already and is not to be resumed.
@@ -183,6 +184,7 @@ def fit(
         with replacing(folder / INFO) as temporary:
             temporary.write_text(json.dumps({"image": shape, "step": runner.global_step}) + "\n")
     runner.strategy.barrier()
+    module.distiller.release()
     return module
 
 

@@ -63,7 +63,7 @@ def predict_folder(
         prediction = predict(module, image, resolution)
         relative = path.relative_to(root)
         # The suffix stays in the name: a.png and a.jpg must not overwrite each other's results.
-        stem = output / relative.with_name(relative.name.replace(".", "_"))
+        stem = output / relative.with_name(f"{relative.stem}_{relative.suffix[1:]}")
         stem.parent.mkdir(parents=True, exist_ok=True)
         yield Prediction(path, tuple(module.task.save(prediction, stem)))
 

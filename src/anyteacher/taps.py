@@ -181,7 +181,9 @@ class Recorder:
             TapError: when a tap is not reached, or holds no single tensor.
         """
         capture = self._capture
-        with torch.no_grad(), self._watch(probing=True):
+        # Inside compiled code nobody can see that a feature is overwritten.
+        eagerly = torch.compiler.set_stance("force_eager")
+        with torch.no_grad(), eagerly, self._watch(probing=True):
             self.model(*args, **kwargs)
             features = self._collect()
             overwritten = self._overwritten()
@@ -262,7 +264,8 @@ class Recorder:
             times = f"ran {len(calls)} times" if calls else "was not reached"
             raise TapError(
                 f"Tap '{tap}': the module {times} in this forward of {type(self.model).__name__}. "
-                "Tap a module that every forward runs, or leave `call` at -1."
+                "Tap a module that every forward runs, or leave `call` at -1. A model that was "
+                "compiled and run before sees no taps: make the distiller first."
             )
         if torch.is_grad_enabled() and not capture.grad[tap.point]:
             raise TapError(

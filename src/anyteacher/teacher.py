@@ -1,6 +1,6 @@
 """The teacher: frozen, in eval mode, with preprocessing of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from anyteacher.weights import fingerprint, load_weights
 
 # The common base of every batch normalisation, the synchronised one included.
 BatchNorm = nn.modules.batchnorm._BatchNorm
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def _parse_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
@@ -70,6 +71,7 @@ class Teacher(nn.Module):
         self.model = model.requires_grad_(False).to(dtype=self.dtype).eval()
         self.norm, self.size, self.stop_early = norm, size, stop_early
         self._fingerprint: str | None = None
+        self._measured: list[str] = []
         # A tuple: walking the tree of a large model at every step would cost more than this check.
         self._modules_of_model = tuple(self.model.modules())
         self._fed: ImageNorm | None = None
@@ -154,8 +156,21 @@ class Teacher(nn.Module):
         if count == 0:
             raise TeacherError("Calibration needs at least one batch of images, got none.")
         self.calibrated = True
+        names = {module: name for name, module in self.model.named_modules()}
+        self._measured = [
+            f"{names[norm]}.{buffer}".lstrip(".") for norm in norms for buffer in _STATISTICS
+        ]
         self._fingerprint = None
         return self
+
+    def statistics(self) -> dict[str, Tensor]:
+        """What `calibrate` has set, by name; empty where it was not called."""
+        state = self.model.state_dict()
+        return {name: state[name] for name in self._measured if name in state}
+
+    def restore(self, statistics: Mapping[str, Tensor]) -> None:
+        """Takes statistics from a checkpoint: measured again, their last bits may differ."""
+        self.model.load_state_dict(dict(statistics), strict=False)
 
     @property
     def device(self) -> torch.device:
@@ -164,9 +179,12 @@ class Teacher(nn.Module):
         return torch.device("cpu") if tensor is None else tensor.device
 
     def fingerprint(self) -> str:
-        """A hash of the weights, by which a resumed run knows its teacher again."""
+        """A hash of the weights, by which a resumed run knows its teacher again.
+
+        What `calibrate` has set does not count: it depends on the machine to rounding.
+        """
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.model)
+            self._fingerprint = fingerprint(self.model, without=self._measured)
         return self._fingerprint
 
     def train(self, mode: bool = True) -> "Teacher":

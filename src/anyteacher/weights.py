@@ -4,7 +4,7 @@ import ctypes
 import hashlib
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from anyteacher.errors import TeacherError, require
 
 # Where common training scripts keep the model inside a checkpoint, and what they put before keys.
-_CONTAINERS = ("state_dict", "model", "model_state_dict", "student", "net", "teacher")
+_CONTAINERS = ("state_dict", "model", "model_state_dict", "teacher", "student", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "distiller.student.", "student.", "backbone.")
 
 
@@ -117,11 +117,16 @@ def _listed(what: str, names: list[str]) -> str:
     return f"{len(names)} keys {what} ({shown}{', …' if len(names) > 3 else ''})"
 
 
-def fingerprint(model: nn.Module) -> str:
-    """A hash of a model's parameters and buffers, by name, type and value."""
+def fingerprint(model: nn.Module, *, without: Collection[str] = ()) -> str:
+    """A hash of a model's parameters and buffers, by name, type and value.
+
+    Args:
+        model: Any module.
+        without: Names that are left out.
+    """
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        if isinstance(tensor, Tensor):
+        if isinstance(tensor, Tensor) and name not in without:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             data = tensor.detach().cpu().contiguous()
             size = data.numel() * data.element_size()

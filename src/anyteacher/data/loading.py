@@ -8,7 +8,7 @@ n times the batch would see.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -78,6 +78,52 @@ class ResumableSampler(DistributedSampler[Any]):
         return iter(list(super().__iter__())[self.skip :])
 
 
+class Share(DistributedSampler[Any]):
+    """Every n-th sample in order, each seen by one process alone.
+
+    torch's own sampler repeats some so that all processes have as many, and they would count twice
+    in the metrics.
+
+    Args:
+        dataset: what to draw from.
+        num_replicas: processes that measure together.
+        rank: this process.
+
+    Raises:
+        ConfigError: when there are fewer samples than processes.
+
+    >>> [list(Share(range(5), 2, rank)) for rank in range(2)]
+    [[0, 2, 4], [1, 3]]
+    """
+
+    def __init__(self, dataset: Any, num_replicas: int, rank: int) -> None:
+        super().__init__(dataset, num_replicas, rank, shuffle=False)
+        self.count = len(dataset)
+        if self.count < num_replicas:
+            raise ConfigError(
+                f"{num_replicas} processes cannot share {self.count} samples. Use fewer processes "
+                "or more validation and test data."
+            )
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, self.count, self.num_replicas))
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.count, self.num_replicas))
+
+    def common_batch_size(self, wanted: int) -> int:
+        """The nearest size with which all processes have as many batches, for they wait for it.
+
+        >>> [Share(range(9), 2, 0).common_batch_size(size) for size in (1, 2, 3, 4)]
+        [3, 3, 3, 3]
+        """
+        least, more = divmod(self.count, self.num_replicas)
+        if not more:
+            return wanted
+        smaller = [size for size in range(wanted, 1, -1) if least % size]
+        return next(iter(smaller), next(size for size in range(2, least + 2) if least % size))
+
+
 class ResumableLoader(DataLoader[Any]):
     """A training loader that can be saved and goes on where it was.
 
@@ -88,6 +134,7 @@ class ResumableLoader(DataLoader[Any]):
         num_replicas: processes that train together.
         rank: this process.
         num_workers: worker processes.
+        epoch: tells the current epoch at the start of each pass; None leaves it to `set_epoch`.
 
     Raises:
         ConfigError: when there are fewer images than processes.
@@ -102,6 +149,7 @@ class ResumableLoader(DataLoader[Any]):
         num_replicas: int = 1,
         rank: int = 0,
         num_workers: int = 0,
+        epoch: Callable[[], int] | None = None,
     ) -> None:
         sampler = ResumableSampler(dataset, seed=seed, num_replicas=num_replicas, rank=rank)
         if len(sampler) < 1:
@@ -117,12 +165,14 @@ class ResumableLoader(DataLoader[Any]):
             drop_last=True,
             **_loader_options(num_workers),
         )
-        self._order = sampler
+        self._order, self._epoch = sampler, epoch
         self._start = (0, 0)
         self._done = 0
 
     def __iter__(self) -> Any:
         """The batches of the sampler's epoch, from where the loader was saved."""
+        if self._epoch is not None:
+            self._order.set_epoch(self._epoch())
         epoch, done = self._start
         self._done = done if epoch == self._order.epoch and done < len(self) else 0
         self._order.skip = self._done * (self.batch_size or 1)
@@ -185,11 +235,17 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
             num_replicas=self.trainer.world_size if self.trainer else 1,
             rank=self.trainer.global_rank if self.trainer else 0,
             num_workers=self.num_workers,
+            # Lightning calls set_epoch with a number that is one too high after a resumed run that
+            # is bounded by its steps.
+            epoch=None if self.trainer is None else self._current_epoch,
         )
         if self._saved:
             self._loader.load_state_dict(self._saved)
             self._saved = {}
         return self._loader
+
+    def _current_epoch(self) -> int:
+        return int(self.trainer.current_epoch)
 
     def state_dict(self) -> dict[str, int]:
         """The place in the training data, for the checkpoint.
@@ -204,12 +260,17 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
         self._saved = state
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """In order."""
+        """In order, this process's share."""
         return self._ordered(self.val)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """In order."""
+        """In order, this process's share."""
         return self._ordered(self.test)
 
     def _ordered(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        return DataLoader(dataset, self.batch_size, **_loader_options(self.num_workers))
+        world = self.trainer.world_size if self.trainer else 1
+        if world == 1:
+            return DataLoader(dataset, self.batch_size, **_loader_options(self.num_workers))
+        share = Share(dataset, world, self.trainer.global_rank)
+        size = share.common_batch_size(self.batch_size)
+        return DataLoader(dataset, size, sampler=share, **_loader_options(self.num_workers))

@@ -46,8 +46,11 @@ class Orthogonal(Projector):
         """The matrix: a product of Householder reflections, orthonormal whatever they are."""
         # torch.nn.utils.parametrizations.orthogonal would keep signs among the parameters, where
         # weight decay turns them to zeros and the matrix with them.
-        below = self.reflectors.tril(-1)
-        tall: Tensor = torch.linalg.householder_product(below, 2 / (1 + below.square().sum(0)))
+        # Half precision has no such product.
+        dtype = torch.promote_types(self.reflectors.dtype, torch.float32)
+        below = self.reflectors.to(dtype).tril(-1)
+        product = torch.linalg.householder_product(below, 2 / (1 + below.square().sum(0)))
+        tall: Tensor = product.to(self.reflectors.dtype)
         return tall if self.out_features >= self.in_features else tall.T
 
     def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
