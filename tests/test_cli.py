@@ -297,3 +297,93 @@ def test_the_script_finds_models_in_the_current_folder(monkeypatch, tmp_path, ca
         cli.script()
     assert end.value.code == 0
     assert sys.path[0] == str(tmp_path)
+
+
+def test_a_null_in_place_of_a_default_stays_in_the_run(call, tmp_path):
+    """An smp model without pretrained weights, whose default is to download some."""
+    path = tmp_path / "unet.yaml"
+    unet = "segmentation_models_pytorch.Unet"
+    settings = "{encoder_name: resnet18, encoder_weights: null, encoder_depth: 3, classes: 7, "
+    settings += "decoder_channels: [8, 8, 8]}"
+    path.write_text(
+        f"task: {{class_path: Segmentation, init_args: {{classes: 7}}}}\n"
+        f"student: {{class_path: {unet}, init_args: {settings}}}\n"
+        "data: {class_path: RoomsData, init_args: {train_size: 4, val_size: 2, test_size: 2, "
+        "size: [16, 24], targets: [segmentation], batch_size: 2}}\n"
+        "trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}\n"
+    )
+    folder = tmp_path / "run"
+    assert call("fit", f"--config={path}", f"--output={folder}")[0] == 0
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["student"]["init_args"]["encoder_weights"] is None
+    status, out, _ = call("test", folder)
+    assert status == 0
+    assert "miou" in out.lower()
+
+
+def test_a_resumed_run_keeps_its_own_settings(call, tmp_path):
+    folder = tmp_path / "run"
+    flags = ["--optimization.lr=0.03", "--trainer.max_epochs=1"]
+    assert call("fit", CONFIG, f"--output={folder}", *flags)[0] == 0
+    # Without a file of settings, and with the one it was started from: flags alone count.
+    for config in ([], [CONFIG]):
+        status, out, _ = call("fit", *config, f"--output={folder}", "--resume")
+        assert (status, "nothing left to train" in out) == (0, True)
+    assert call("fit", f"--output={folder}", "--resume", "--trainer.max_epochs=2")[0] == 0
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (saved["optimization"]["lr"], saved["trainer"]["max_epochs"]) == (0.03, 2)
+    whole = tmp_path / "whole"
+    assert call("fit", CONFIG, f"--output={whole}", flags[0], "--trainer.max_epochs=2")[0] == 0
+    # The schedule of the learning rate knew of one epoch only: the steps of the first agree not,
+    # but the run went on where it was.
+    assert runs.read(folder)["global_step"] == runs.read(whole)["global_step"] == 10
+
+
+def test_a_resumed_run_that_does_not_fit_stays_as_it_was(call, tmp_path):
+    folder = tmp_path / "run"
+    assert call("fit", CONFIG, f"--output={folder}")[0] == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    wider = "--student.init_args.widths=[4,12]"
+    flags = [f"--output={folder}", "--resume", wider, "--trainer.max_epochs=9"]
+    status, _, error = call("fit", *flags)
+    assert status == 2
+    assert len(error.strip().splitlines()) == 1
+    assert "does not fit the student and links" in error
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    assert call("test", folder)[0] == 0
+
+
+def test_an_interrupted_fit_names_what_goes_on(call, monkeypatch, tmp_path):
+    def interrupted(*args, **kwargs):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)  # as Lightning does
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.fit", interrupted)
+    status, _, error = call("fit", CONFIG, f"--output={tmp_path / 'run'}")
+    assert status == 130
+    assert error == "anyteacher fit: interrupted. The same command with --resume goes on.\n"
+
+
+def test_strategies_that_lose_the_projectors_are_refused(call, tmp_path):
+    flags = ["--trainer.strategy=ddp_spawn", "--trainer.devices=2"]
+    status, _, error = call("fit", CONFIG, f"--output={tmp_path / 'run'}", *flags)
+    assert (status, "Use strategy 'ddp'" in error) == (2, True)
+
+
+def test_a_trial_of_one_batch_leaves_no_error(call, tmp_path):
+    flags = [f"--output={tmp_path / 'run'}", "--trainer.fast_dev_run=1"]
+    assert call("fit", CONFIG, *flags)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rooms", "--show=x.foo"], "'x.foo' has an ending that is no image format"),
+        (["taps", "timm:resnet18", "--size", "0", "64"], "at least one pixel and channel"),
+    ],
+)
+def test_other_commands_refuse_what_cannot_be(call, arguments, message):
+    status, _, error = call(*arguments)
+    assert (status, message in error, len(error.splitlines())) == (2, True, 1)

@@ -27,7 +27,7 @@ class Photographer(Callback):
 
     def _take(self, name, trainer):
         if not trainer.sanity_checking and (self.run / "checkpoints" / "last.ckpt").exists():
-            self.names.append(f"{name}-{trainer.global_step}")
+            self.names.append(f"{len(self.names)}-{name}-{trainer.global_step}")
             shutil.copytree(self.run, self.album / self.names[-1])
 
     def on_train_batch_start(self, trainer, module, batch, index):
@@ -43,7 +43,7 @@ class Photographer(Callback):
 def equal(folder, reference):
     """Asserts that two finished runs hold the same."""
     checkpoint = runs.read(folder)
-    assert checkpoint["global_step"] == TOTAL
+    assert checkpoint["global_step"] == reference["last"]["global_step"]
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "current_model_state"):
         assert runs.differences(checkpoint.get(key), reference["last"].get(key), key) == []
     assert read_curves(folder / CURVES) == reference["curves"]
@@ -58,19 +58,36 @@ def finished(folder):
     }
 
 
-@pytest.mark.parametrize(
-    ("settings", "every"),
-    [({"dropout": 0.3}, 2), ({"dropout": 0.3, "ema": 0.9}, 3), ({}, 5), ({"ema": 0.5}, 0)],
-    ids=["dropout", "ema", "at the end of an epoch", "every epoch"],
-)
-def test_every_moment_resumes_to_the_same_weights(tmp_path, settings, every):
+CASES = {
+    "dropout": ({"dropout": 0.3}, 2, {}),
+    "ema": ({"dropout": 0.3, "ema": 0.9}, 3, {}),
+    "at the end of an epoch": ({}, 5, {}),
+    "every epoch": ({"ema": 0.5}, 0, {}),
+    "a number of steps": ({"dropout": 0.3}, 2, {"max_epochs": -1, "max_steps": 12}),
+    "fewer steps than epochs": ({}, 0, {"max_steps": 12}),
+    "accumulation": ({"dropout": 0.3}, 1, {"accumulate_grad_batches": 2}),
+    "validation within epochs": ({}, 1, {"val_check_interval": 2}),
+    "validation by steps": (
+        {},
+        2,
+        {"check_val_every_n_epoch": None, "val_check_interval": 4, "max_steps": 15},
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "every", "trainer"), CASES.values(), ids=CASES)
+def test_every_moment_resumes_to_the_same_weights(tmp_path, settings, every, trainer):
     run, album = tmp_path / "run", tmp_path / "album"
     camera = Photographer(run, album)
-    options = {"checkpoint_every": every, "trainer": runs.TRAINER, **runs.QUIET}
+    trainer = {**runs.TRAINER, **trainer}
+    options = {"checkpoint_every": every, "trainer": trainer, **runs.QUIET}
     fit(runs.experiment(**settings), run, callbacks=(camera,), **options)
     reference = finished(run)
-    assert len(reference["curves"]["train/total"]) == TOTAL
-    assert len(camera.names) >= TOTAL - max(every, runs.STEPS)
+    total = trainer.get("max_steps", TOTAL)
+    if "accumulate_grad_batches" in trainer:
+        total = runs.EPOCHS * -(-runs.STEPS // trainer["accumulate_grad_batches"])
+    assert reference["last"]["global_step"] == total
+    assert len(camera.names) >= total - max(every, runs.STEPS)
     for name in camera.names:
         shutil.rmtree(run)
         shutil.copytree(album / name, run)

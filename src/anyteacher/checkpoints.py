@@ -35,6 +35,7 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         self.folder, self.monitor, self.mode, self.every = folder, monitor, mode, every
         self.best: float | None = None
         self._saved, self._due = 0, False
+        self._between_epochs = False
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
@@ -52,7 +53,16 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Writes the last state; the validation of the epoch, if any, lies behind it."""
         if not trainer.fast_dev_run:
+            self._between_epochs = True
             self._write_last(trainer)
+            self._between_epochs = False
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Says clearly where the run is when an epoch ends."""
+        if self._between_epochs:
+            _settle(checkpoint["loops"]["fit_loop"], trainer.num_training_batches)
 
     def _write_last(self, trainer: Trainer) -> None:
         # Within an accumulation the step is that of before: it is not saved twice, half-way.
@@ -91,6 +101,23 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the best value of the checkpoint."""
         self.best = state["best"]
+
+
+def _settle(loop: dict[str, Any], batches: float) -> None:
+    """Writes the state of a loop at the end of an epoch as that of its next step.
+
+    Lightning saves it half-way, the epoch processed and not completed, and does not always take it
+    up where it was: a run that is bounded by its steps would repeat or lose some.
+    """
+    batch = loop["epoch_loop.batch_progress"]
+    if batch["current"]["ready"] >= batches:  # the next epoch is to begin
+        for progress in (loop["epoch_progress"][part] for part in ("total", "current")):
+            progress["completed"] = progress["processed"]
+        batch["current"] = dict.fromkeys(batch["current"], 0)
+        batch["is_last_batch"] = False
+    else:  # stopped within the epoch, which may go on
+        for progress in (loop["epoch_progress"][part] for part in ("total", "current")):
+            progress["processed"] = progress["completed"]
 
 
 def _validation_follows(trainer: Trainer) -> bool:

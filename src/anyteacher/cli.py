@@ -82,7 +82,28 @@ def _with_run_config(command: str, rest: list[str]) -> list[str]:
                 "by `anyteacher fit`."
             )
         return [rest[0], f"--config={config}", *rest[1:]]
+    if command == "fit" and "--resume" in rest:
+        configs, others = _split(rest, "--config")
+        outputs, _ = _split(rest, "--output")
+        config = Path(outputs[-1] if outputs else "runs/fit") / "config.yaml"
+        if config.is_file():  # what the run was started with counts, files given again do not
+            return [*(f"--config={path}" for path in [*configs, config]), *others]
     return rest
+
+
+def _split(rest: list[str], flag: str) -> tuple[list[str], list[str]]:
+    """The values of a flag, and all other arguments."""
+    values, others, waiting = [], [], False
+    for part in rest:
+        name, equals, value = part.partition("=")
+        if waiting:
+            values.append(part)
+        elif name == flag and equals:
+            values.append(value)
+        elif part != flag:
+            others.append(part)
+        waiting = not waiting and part == flag
+    return values, others
 
 
 def _afresh(rest: list[str]) -> list[str]:

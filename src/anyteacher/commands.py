@@ -7,10 +7,13 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch import Callback, LightningModule, Trainer
+from PIL import Image
 from rich.console import Console
 from torch import nn
 
@@ -77,6 +80,19 @@ def _by_name(value: Any) -> Any:
     return value
 
 
+class _Keep(Callback):  # type: ignore[misc]
+    """Writes the configuration once training starts: what cannot start leaves a run as it was."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.text, self.path = text, path
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes it."""
+        if trainer.is_global_zero:
+            with replacing(self.path) as temporary:
+                temporary.write_text(self.text)
+
+
 def fit(parser: ArgumentParser, settings: Namespace) -> int:
     """Trains a student and leaves its run in a folder, with the configuration."""
     experiment.check_new(settings.output, resume=settings.resume)
@@ -84,15 +100,15 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     kept = settings.clone()
     for name in _NOT_SAVED:
         kept.pop(name, None)
+    # With every null in it: the default of a setting may be another.
+    config = parser.dump(_by_name(kept), skip_unset=False)
     made, trainer = _instantiate(parser, settings)
-    settings.output.mkdir(parents=True, exist_ok=True)
-    with replacing(settings.output / experiment.CONFIG) as temporary:
-        temporary.write_text(parser.dump(_by_name(kept)))
     module = experiment.fit(
         made,
         settings.output,
         resume=settings.resume,
         checkpoint_every=settings.checkpoint_every,
+        callbacks=(_Keep(config, settings.output / experiment.CONFIG),),
         progress=trainer["enable_progress_bar"] is not False,
         trainer=trainer,
     )
@@ -153,6 +169,11 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
 
 def taps(parser: ArgumentParser, settings: Namespace) -> int:
     """Lists the candidate layers of one model, or of two with suggested pairs."""
+    if min(settings.channels, *settings.size) < 1:
+        raise ConfigError(
+            f"Images need at least one pixel and channel, got --size {settings.size[0]} "
+            f"{settings.size[1]} and --channels {settings.channels}."
+        )
     example = torch.rand(2, settings.channels, *settings.size)
     found: dict[str, list[Candidate]] = {}
     for name in filter(None, (settings.model, settings.student)):
@@ -250,6 +271,10 @@ def rooms(parser: ArgumentParser, settings: Namespace) -> int:
     """Writes a contact sheet of generated scenes."""
     if settings.split not in SPLITS:
         raise ConfigError(f"No split '{settings.split}'. {did_you_mean(settings.split, SPLITS)}")
+    if settings.show.suffix.lower() not in Image.registered_extensions():
+        raise ConfigError(
+            f"'{settings.show}' has an ending that is no image format. Write a .png file."
+        )
     path = write_contact_sheet(
         settings.show,
         split=settings.split,

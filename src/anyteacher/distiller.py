@@ -332,6 +332,11 @@ def _size(images: Tensor) -> tuple[int, int]:
         raise TapError(
             f"Images of shape (B, C, H, W) are needed, got a tensor of shape {tuple(images.shape)}."
         )
+    if not images.is_floating_point():
+        raise TapError(
+            f"Images of a floating-point type are needed, got {images.dtype}. Divide bytes by 255: "
+            "images / 255."
+        )
     return images.shape[2], images.shape[3]
 
 

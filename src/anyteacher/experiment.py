@@ -176,8 +176,17 @@ def fit(
             "The strategies ddp_spawn, ddp_fork and ddp_notebook train in processes that cannot "
             "give their projectors back. Use strategy 'ddp', from a script or the command."
         )
-    runner.fit(module, datamodule=experiment.data, ckpt_path=start, weights_only=True)
-    if runner.is_global_zero:
+    try:
+        runner.fit(module, datamodule=experiment.data, ckpt_path=start, weights_only=True)
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise ConfigError(
+            f"'{start}' does not fit the student and links that the settings make "
+            f"({' '.join(str(error).split())[:200]} …). Resume with the settings of the run, or "
+            "start another one (--output)."
+        ) from error
+    if runner.is_global_zero and not runner.fast_dev_run:
         best = last.with_name(BEST)
         save_student(experiment.student, best if best.exists() else last, folder)
         shape = list(experiment.data.train[0]["image"].shape)

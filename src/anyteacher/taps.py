@@ -47,7 +47,7 @@ class Tap:
         key: int | str | None = None
         if path.endswith("]") and "[" in path:
             path, _, inner = path[:-1].partition("[")
-            key = int(inner) if inner.lstrip("-").isdigit() else inner
+            key = int(inner) if inner.removeprefix("-").isdecimal() else inner
         return cls(path, key, side)
 
     def __str__(self) -> str:

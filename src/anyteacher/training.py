@@ -133,7 +133,12 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             )
         logged = {f"train/{name}": value for name, value in output.losses.items()}
         self.log_dict({"train/task": task_loss, "train/total": loss, **logged})
+        self._log_step(self.global_step)
         return loss
+
+    def _log_step(self, step: int) -> None:
+        """Names the step for all loggers: Lightning's own count differs in some resumed runs."""
+        self.log("step", torch.tensor(step, dtype=torch.float64))
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Adds a batch to the validation metrics."""
@@ -141,6 +146,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
+        if self.trainer.state.fn == "fit":
+            self._log_step(self.global_step - 1)
         self.log_dict(self.val_metrics.compute(), prog_bar=False)
         self.val_metrics.reset()
 
