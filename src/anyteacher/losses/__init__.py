@@ -1,5 +1,6 @@
 """Feature losses: pure functions of two features, and thin modules that hold their settings."""
 
+from anyteacher.losses.attention import AT, CWD, attention_transfer, channel_wise
 from anyteacher.losses.base import (
     DIRECTIONS,
     BatchLoss,
@@ -9,6 +10,7 @@ from anyteacher.losses.base import (
     LogitLoss,
     Loss,
 )
+from anyteacher.losses.channel import ICKD, NST, inter_channel_correlation, neuron_selectivity
 from anyteacher.losses.pointwise import (
     MSE,
     Cosine,
@@ -21,8 +23,12 @@ from anyteacher.losses.pointwise import (
 )
 
 __all__ = [
+    "AT",
+    "CWD",
     "DIRECTIONS",
+    "ICKD",
     "MSE",
+    "NST",
     "BatchLoss",
     "Cosine",
     "Direction",
@@ -32,8 +38,12 @@ __all__ = [
     "LogitLoss",
     "Loss",
     "SmoothL1",
+    "attention_transfer",
+    "channel_wise",
     "cosine",
+    "inter_channel_correlation",
     "log_sum",
     "mse",
+    "neuron_selectivity",
     "smooth_l1",
 ]

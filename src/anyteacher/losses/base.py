@@ -125,8 +125,8 @@ class LogitLoss(FeatureLoss):
 
 def comparable(
     name: str,
-    student: Feature,
-    teacher: Feature,
+    student: Float[Tensor, "..."],
+    teacher: Float[Tensor, "..."],
     *,
     widths: bool = True,
     grids: bool = True,
