@@ -9,6 +9,7 @@ from anyteacher.losses.base import (
     LogitLoss,
     Loss,
 )
+from anyteacher.losses.levels import FSP, HCL, fsp, hcl
 from anyteacher.losses.pointwise import (
     MSE,
     Cosine,
@@ -22,6 +23,8 @@ from anyteacher.losses.pointwise import (
 
 __all__ = [
     "DIRECTIONS",
+    "FSP",
+    "HCL",
     "MSE",
     "BatchLoss",
     "Cosine",
@@ -33,6 +36,8 @@ __all__ = [
     "Loss",
     "SmoothL1",
     "cosine",
+    "fsp",
+    "hcl",
     "log_sum",
     "mse",
     "smooth_l1",
