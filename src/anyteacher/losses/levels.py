@@ -107,11 +107,9 @@ def hcl(
 
     The weighted mean of the mean squared errors of the maps as they are (weight 1) and averaged
     to 4, 2 and 1 positions along each axis (weights 1/2, 1/4, 1/8). A step of the pyramid that
-    would leave a map as it is is left out, and the halving goes on with the next; along an axis
-    that is short already, a step pools nothing.
-
-    The weights are divided by their sum, and a square map is compared as in the authors' code,
-    which looks at the height alone.
+    leaves the map as it is does not count and halves nothing; along an axis that is short already
+    it pools nothing. Square maps are compared as in the authors' code, which leaves out a step by
+    the height alone.
 
     Args:
         student: A map (B, C, H, W).
@@ -119,8 +117,8 @@ def hcl(
         pyramid: Positions along each axis at each step.
 
     Source: Chen, Liu, Zhao and Jia, "Distilling Knowledge via Knowledge Review", CVPR 2021, which
-    sums it over four levels or so whose features `projectors.ABF` fuses, with a weight of 0.6 to 8
-    on CIFAR-100 and 1 on ImageNet, and a warm-up.
+    sums it over several levels whose features `projectors.ABF` fuses, with a weight of 0.6 to 8 on
+    CIFAR-100, where it grows over the first 20 epochs, and of 1 on ImageNet.
 
     >>> hcl(torch.full((1, 1, 8, 8), 2.0), torch.zeros(1, 1, 8, 8))
     tensor(4.)

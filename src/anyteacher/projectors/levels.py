@@ -22,7 +22,8 @@ class ABF(LevelProjector):
     convolutions are followed by batch normalisation. The deepest level has nothing to be mixed
     with, and neither has a single one.
 
-    Any grids will do; a vector counts as a map of one position.
+    Any grids will do; a vector counts as a map of one position. Under data parallelism each process
+    normalises its own part of the batch, unless `torch.nn.SyncBatchNorm` takes over.
 
     Args:
         width: The inner width; 0 for the deepest level's input width, 512 at most, as its authors
