@@ -70,6 +70,20 @@ WRONG = {
     "link's weight": ([link(weight=-1.0)], ["weight and warmup must be 0 or more", "-1.0"]),
     "link's teacher": ([link(of="other")], ["names the teacher 'other'", "teacher"]),
     "tap": ([link(student="stages.7")], ["no module 'stages.7'", "mean stages.1"]),
+    "levels": (
+        [link(student=["stages.0", "stages.1"])],
+        ["as many taps", "got 2 and 1", "['stages.0', 'stages.1'] and 'stages.1'"],
+    ),
+    "tap of a level": (
+        [link(student=["stages.0", "stages.7"], teacher=["stages.0", "stages.1"])],
+        ["no module 'stages.7'", "mean stages.1"],
+    ),
+    "level's weight": ([link(level_weights=["a"])], ["links.level_weights", "'a' is no float"]),
+    "levels' weights": (
+        [link(level_weights=[1, 1])],
+        ["each of the link's 1 levels", "[1.0, 1.0]"],
+    ),
+    "one level": ([link(loss="FSP")], ["FSP", "needs 2 or more", "Give both sides a list"]),
     "missing tap": ([f'{LINKS}=[{{"student": "stages.1"}}]'], ["teacher must be given"]),
     "projector's key": (
         [link(projector={"class_path": "LowRank", "init_args": {"rnk": 2}})],
@@ -200,6 +214,31 @@ def test_several_teachers_by_name(call, tmp_path):
     assert (again / STUDENT).read_bytes() == (folder / STUDENT).read_bytes()
 
 
+LEVELS = {
+    "a loss for each": {"level_weights": [1, 0.5]},
+    "a projector of all": {"projector": "ABF", "loss": "HCL", "level_weights": [1, 1]},
+    "a loss of all": {"loss": {"class_path": "FSP", "init_args": {"pool": "average"}}},
+}
+
+
+@pytest.mark.parametrize("case", LEVELS)
+@pytest.mark.parametrize("direction", ["inverted", "traditional"])
+def test_a_link_over_several_levels(call, tmp_path, case, direction):
+    taps = ["stages.0", "stages.1"]
+    settings = {"student": taps, "teacher": taps, "warmup": 0, **LEVELS[case]}
+    path = tmp_path / "levels.yaml"
+    path.write_text(yaml.dump({"distillation": {"links": [settings], "direction": direction}}))
+    folder, again = tmp_path / "run", tmp_path / "again"
+    assert call("fit", CONFIG, f"--config={path}", f"--output={folder}")[0] == 0
+    assert "train/stages.0+stages.1<-stages.0+stages.1" in read_curves(folder / "curves.csv")
+    saved = yaml.safe_load((folder / "config.yaml").read_text())["distillation"]["links"][0]
+    assert (saved["student"], saved["teacher"]) == (taps, taps)
+    assert saved["level_weights"] == LEVELS[case].get("level_weights", [])
+    assert call("fit", f"--config={folder / 'config.yaml'}", f"--output={again}")[0] == 0
+    assert (again / STUDENT).read_bytes() == (folder / STUDENT).read_bytes()
+    assert call("test", folder)[0] == 0
+
+
 def test_lightnings_callbacks_by_name(call, tmp_path):
     stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/top1"]
     stop += ["--trainer.callbacks.stopping_threshold=0.0", "--trainer.callbacks.mode=max"]
@@ -274,6 +313,8 @@ def test_help_of_fit_names_what_can_be_chosen(capsys):
     out = capsys.readouterr().out
     assert "  tasks:      Classification, Depth, Segmentation\n" in out
     assert {"Cosine", "LogSum", "MSE"} <= set(re.search("losses: +(.*)\n", out)[1].split(", "))
+    assert re.search(r"\n  losses:     .*\bMSE,", out)
+    assert re.search(r"\n  projectors: ABF, .*\bLinear,", out)
     assert "torch.nn.Linear" not in out
     assert len(out.splitlines()) < 500
 

@@ -172,6 +172,59 @@ def test_many_links_and_teachers_run_each_model_once():
     assert set(distiller.teachers) == {"first", "second", "third"}
 
 
+@pytest.mark.parametrize("direction", ["inverted", "traditional"])
+@pytest.mark.parametrize("early", [False, True])
+def test_a_link_over_several_levels_from_end_to_end(direction, early):
+    student = nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.Conv2d(4, 6, 2, 2)).double()
+    model = nn.Sequential(nn.Conv2d(3, 5, 2, 2), nn.Conv2d(5, 3, 1), nn.ReLU()).double()
+    x = images().double()
+    link = at.Link(
+        ["0", "1"], ["0", "1"], direction=direction, weight=3.0, level_weights=[1.0, 0.5]
+    )
+    mine = at.Teacher(model, stop_early=early)
+    distiller = at.Distiller(student, mine, [link], example=x)
+    output = distiller(x)
+    first, second = student[0](x), model[0](x)
+    pairs = [(first, second), (student[1](first), F.avg_pool2d(model[1](second), 2))]
+    expected = 0.0
+    levels = zip(pairs, distiller.connections[0].projector.levels, [1.0, 0.5], strict=True)
+    for (ours, theirs), projector, weight in levels:
+        P = projector.linear.weight[:, :, None, None]
+        if direction == "inverted":
+            expected = expected + weight * (ours - F.conv2d(theirs, P)).square().mean()
+        else:
+            expected = expected + weight * (F.conv2d(ours, P) - theirs).square().mean()
+    torch.testing.assert_close(output.losses["0+1<-0+1"], expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(output.total, 3 * expected, atol=1e-12, rtol=0)
+    output.total.backward()
+    assert all(p.grad.abs().max() > 0 for p in distiller.trainable_parameters())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("direction", ["inverted", "traditional"])
+@pytest.mark.parametrize("loss", [at.losses.HCL(), at.losses.FSP()], ids=["each", "all"])
+def test_what_fuses_levels_learns_and_its_state_comes_back(direction, loss):
+    student, mine = Small(), teacher()
+    taps, settings = ["norm", "head"], {"projector": at.projectors.ABF(), "loss": loss}
+    link = at.Link(taps, taps, direction=direction, **settings)
+    distiller = at.Distiller(student, mine, [link], example=images())
+    optimizer = torch.optim.SGD(distiller.connections.parameters(), lr=1e-2)
+    x = images()
+    losses = []
+    student.drop.eval()
+    for _ in range(5):
+        total = distiller(x).total
+        losses.append(float(total.detach()))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        student.drop.eval()
+    assert losses[-1] < losses[0]
+    other = at.Distiller(copy.deepcopy(student), mine, [link], example=x)
+    other.load_state_dict(distiller.state_dict())
+    assert torch.equal(other.eval()(x).total, distiller.eval()(x).total)
+
+
 def test_a_teacher_stops_at_the_deepest_tap_that_is_needed():
     class Deep(nn.Module):
         def __init__(self):

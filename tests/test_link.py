@@ -247,6 +247,34 @@ class TestLevels:
         assert made(self.STUDENTS, self.TEACHERS) > 0
         assert len(made.losses) == 1
 
+    @pytest.mark.parametrize("direction", ["inverted", "traditional"])
+    def test_a_projector_of_all_levels_sees_them_at_once(self, direction):
+        link = at.Link(["a", "b"], ["c", "d"], projector=at.projectors.ABF(), direction=direction)
+        made = Connection(link, self.STUDENTS, self.TEACHERS).eval()
+        small = F.avg_pool2d(self.TEACHERS[0].feature, 2)
+        patches = self.TEACHERS[1].feature[:, 1:].reshape(3, 4, 6, 5).permute(0, 3, 1, 2)
+        sides = [x.feature for x in self.STUDENTS], [small, F.avg_pool2d(patches, 2)]
+        before, after = sides if direction == "traditional" else sides[::-1]
+        expected = sum(map(F.mse_loss, made.projector(before), after))
+        value = made(self.STUDENTS, self.TEACHERS)
+        torch.testing.assert_close(value, expected, atol=1e-12, rtol=1e-12)
+
+    def test_a_list_of_one_tap_is_that_tap(self):
+        single = connection(self.STUDENTS[0], self.TEACHERS[0])
+        link = at.Link(["a"], ["c"], name="levels")
+        made = Connection(link, self.STUDENTS[:1], self.TEACHERS[:1])
+        made.load_state_dict(single.state_dict())
+        expected = single(self.STUDENTS[0], self.TEACHERS[0])
+        assert torch.equal(made(self.STUDENTS[:1], self.TEACHERS[:1]), expected)
+
+    def test_what_does_not_fit_at_one_level_names_the_link(self):
+        link = at.Link(["a", "b"], ["c", "d"], name="mine")
+        with pytest.raises(LayoutError, match=r"Link 'mine': a vector of shape \(3, 6\)"):
+            Connection(link, (self.STUDENTS[0], source(3, 6)), self.TEACHERS)
+        none = link.filled(direction="none", loss=at.losses.FSP())
+        with pytest.raises(LayoutError, match=r"Link 'mine': .* same width, got 4 and 7"):
+            Connection(none, self.STUDENTS, self.TEACHERS)
+
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
@@ -254,6 +282,11 @@ class TestLevels:
             ({"student": [], "teacher": []}, r"got 0 and 0"),
             ({"level_weights": [1.0]}, r"for each of the link's 2 levels, got \[1.0\]"),
             ({"level_weights": [1.0, -1.0]}, r"0 or more"),
+            ({"loss": at.losses.FSP(), "level_weights": [1.0, 1.0]}, r"takes no level_weights"),
+            (
+                {"student": "a", "teacher": ["c"], "loss": at.losses.FSP()},
+                r"FSP relates the levels .* needs 2 or more, got 'a' and \['c'\]. Give both sides",
+            ),
         ],
     )
     def test_levels_that_do_not_fit_are_refused(self, settings, message):

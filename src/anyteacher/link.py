@@ -96,6 +96,12 @@ class Link:
                 f"{theirs}: {self.student!r} and {self.teacher!r}."
             )
         weights = self.level_weights
+        if isinstance(self.loss, LevelLoss) and mine < self.loss.fewest:
+            raise ConfigError(
+                f"{type(self.loss).__name__} relates the levels of a side with each other and "
+                f"needs {self.loss.fewest} or more, got {self.student!r} and {self.teacher!r}. "
+                "Give both sides a list of taps, the shallowest first."
+            )
         if not weights:
             return
         if isinstance(self.loss, LevelLoss):

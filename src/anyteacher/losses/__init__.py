@@ -11,6 +11,7 @@ from anyteacher.losses.base import (
     Loss,
 )
 from anyteacher.losses.channel import ICKD, NST, inter_channel_correlation, neuron_selectivity
+from anyteacher.losses.levels import FSP, HCL, fsp, hcl
 from anyteacher.losses.pointwise import (
     MSE,
     Cosine,
@@ -26,6 +27,8 @@ __all__ = [
     "AT",
     "CWD",
     "DIRECTIONS",
+    "FSP",
+    "HCL",
     "ICKD",
     "MSE",
     "NST",
@@ -41,6 +44,8 @@ __all__ = [
     "attention_transfer",
     "channel_wise",
     "cosine",
+    "fsp",
+    "hcl",
     "inter_channel_correlation",
     "log_sum",
     "mse",

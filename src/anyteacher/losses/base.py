@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ClassVar, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, ClassVar, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ Form = Literal["any", "positions", "images"]
 Given = Literal["targets", "indices"]
 
 Feature = Float[Tensor, "b c *grid"]
+Levels: TypeAlias = Sequence[Float[Tensor, "b _ *_"]]  # each of its own width and grid
 Scalar = Float[Tensor, ""]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -102,10 +103,18 @@ class BatchLoss(FeatureLoss):
 
 
 class LevelLoss(Loss):
-    """A loss between several features of each side at once, the shallowest first."""
+    """A loss between several features of each side at once, the shallowest first.
+
+    A link calls it once, and does not `build` it: it has no parts that need the widths.
+
+    Attributes:
+        fewest: The fewest levels between which it has a meaning.
+    """
+
+    fewest: ClassVar[int] = 1
 
     @abstractmethod
-    def forward(self, student: Sequence[Feature], teacher: Sequence[Feature]) -> Scalar:
+    def forward(self, student: Levels, teacher: Levels) -> Scalar:
         """The loss as a 0-dim tensor, in single precision or better."""
 
 

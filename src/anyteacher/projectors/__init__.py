@@ -1,10 +1,12 @@
 """Projectors: from the width of one side of a link to the width of the other."""
 
 from anyteacher.projectors.base import LevelProjector, Projector, project
+from anyteacher.projectors.levels import ABF
 from anyteacher.projectors.linear import Identity, Linear, LowRank, Orthogonal
 from anyteacher.projectors.nonlinear import MLP, Ensemble
 
 __all__ = [
+    "ABF",
     "MLP",
     "Ensemble",
     "Identity",
