@@ -1,5 +1,6 @@
 """Feature losses: pure functions of two features, and thin modules that hold their settings."""
 
+from anyteacher.losses.alignment import CKA, cka
 from anyteacher.losses.base import (
     DIRECTIONS,
     BatchLoss,
@@ -19,10 +20,25 @@ from anyteacher.losses.pointwise import (
     mse,
     smooth_l1,
 )
+from anyteacher.losses.relational import RKDAngle, RKDDistance, rkd_angle, rkd_distance
+from anyteacher.losses.similarity import (
+    CC,
+    PKT,
+    SP,
+    correlation_congruence,
+    pkt,
+    similarity_preserving,
+)
+from anyteacher.losses.singular import KDSVD, kd_svd
 
 __all__ = [
+    "CC",
+    "CKA",
     "DIRECTIONS",
+    "KDSVD",
     "MSE",
+    "PKT",
+    "SP",
     "BatchLoss",
     "Cosine",
     "Direction",
@@ -31,9 +47,18 @@ __all__ = [
     "LogSum",
     "LogitLoss",
     "Loss",
+    "RKDAngle",
+    "RKDDistance",
     "SmoothL1",
+    "cka",
+    "correlation_congruence",
     "cosine",
+    "kd_svd",
     "log_sum",
     "mse",
+    "pkt",
+    "rkd_angle",
+    "rkd_distance",
+    "similarity_preserving",
     "smooth_l1",
 ]
