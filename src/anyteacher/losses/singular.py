@@ -27,8 +27,10 @@ def kd_svd(
     """Difference of how the main directions of one level's channels relate to the next level's.
 
     Of each image and level, the map as a matrix (HW, C) has right singular vectors v_1, v_2, …
-    (C,). The teacher's first `vectors` are kept. Each is paired with the student's vector that has
-    the largest absolute cosine with it, out of the first `vectors + spare`, which takes its sign.
+    (C,). The teacher's first `vectors` are kept, with the sign that makes their entries add up to
+    something positive: the relation of two levels depends on it, and a decomposition gives any.
+    Each is paired with the student's vector that has the largest absolute cosine with it, out of
+    the first `vectors + spare`, which takes its sign.
     Both are multiplied by the teacher's singular value, in units of the length of all that are
     kept. Between level l and the next, `R_kij = exp(-(v^l_ki - v^{l+1}_kj)^2 / beta)` relates each
     channel i of the one to each channel j of the other. The loss is the sum over k, i, j and l of
@@ -55,12 +57,12 @@ def kd_svd(
     """
     if len(student) != len(teacher) or len(student) < 2:
         raise LayoutError(
-            f"kd_svd relates each level to the next, got {len(student)} of the student and "
-            f"{len(teacher)} of the teacher. Give the link as many taps on both sides, two at "
-            "least: Link([shallow, deep], [shallow, deep], …)."
+            "kd_svd relates each level to the next and needs as many of the student as of the "
+            f"teacher, two at least, got {len(student)} and {len(teacher)}. Give both sides of "
+            "the link a list of taps, the shallowest first."
         )
     pairs = [
-        _aligned(*comparable("kd_svd", mine, theirs, grids=False), vectors, spare)
+        _aligned(mine, theirs, vectors, spare)
         for mine, theirs in zip(student, teacher, strict=True)
     ]
     losses = []
@@ -83,16 +85,26 @@ def _relation(
 def _aligned(
     student: Tensor, teacher: Tensor, vectors: int, spare: int
 ) -> tuple[Float[Tensor, "b k c"], Float[Tensor, "b k c"]]:
-    """The teacher's leading vectors times their weights, and the student's that match them."""
+    """The student's vectors that match the teacher's leading ones, and those, by their weights."""
+    student, teacher = comparable("kd_svd", student, teacher, grids=False)
+    if student.ndim < 3 or teacher.ndim < 3:
+        raise LayoutError(
+            f"kd_svd compares features of maps (B, C, H, W), got {tuple(student.shape)} from the "
+            f"student and {tuple(teacher.shape)} from the teacher: a vector has no positions."
+        )
     theirs, energies = _leading(teacher.flatten(2), vectors)
     mine, _ = _leading(student.flatten(2), vectors + spare)
-    cosine = (theirs @ mine.mT).detach()
+    theirs = theirs * _sign(theirs.sum(2, keepdim=True))
+    cosine = theirs @ mine.mT
     index = cosine.abs().argmax(2, keepdim=True)
-    sign = torch.where(cosine.gather(2, index) < 0, -1.0, 1.0).to(mine.dtype)
-    mine = mine.gather(1, index.expand(-1, -1, mine.shape[2])) * sign
+    mine = mine.gather(1, index.expand(-1, -1, mine.shape[2])) * _sign(cosine.gather(2, index))
     # sqrt(e_k / sum e): the singular values in units of the length of all of them.
     weights = energies * inverse_root(energies) * inverse_root(energies.sum(1, keepdim=True))
     return mine * weights[..., None], theirs * weights[..., None]
+
+
+def _sign(x: Tensor) -> Tensor:
+    return 1 - 2 * (x < 0).to(x.dtype)  # 1 for zero
 
 
 def _leading(
