@@ -30,11 +30,11 @@ def kd_svd(
     (C,). The teacher's first `vectors` are kept, with the sign that makes their entries add up to
     something positive: the relation of two levels depends on it, and a decomposition gives any.
     Each is paired with the student's vector that has the largest absolute cosine with it, out of
-    the first `vectors + spare`, which takes its sign.
-    Both are multiplied by the teacher's singular value, in units of the length of all that are
-    kept. Between level l and the next, `R_kij = exp(-(v^l_ki - v^{l+1}_kj)^2 / beta)` relates each
-    channel i of the one to each channel j of the other. The loss is the sum over k, i, j and l of
-    `(R^s_kij - R^t_kij)^2`, averaged over images. Grids may differ; widths may not.
+    the first `vectors + spare`, and this takes its sign. Both are multiplied by the teacher's
+    singular value, in units of the length of all that are kept. Between level l and the next,
+    `R_kij = exp(-(v^l_ki - v^{l+1}_kj)^2 / beta)` relates each channel i of the one to each channel
+    j of the other. The loss is the sum over k, i, j and l of `(R^s_kij - R^t_kij)^2`, averaged over
+    images. Grids may differ; widths may not.
 
     The cost is an eigendecomposition of the smaller of (C, C) and (HW, HW) for each image and
     level, and `vectors` times the product of the widths of two levels in numbers for each image.
@@ -153,9 +153,8 @@ class KDSVD(LevelLoss):
     """Relations between the singular vectors of consecutive levels.
 
     Source: Lee, Kim and Song, "Self-supervised Knowledge Distillation Using Singular Value
-    Decomposition", ECCV 2018. The authors decompose on a CPU, sum over the batch, and scale the
-    loss by its gradient's length; Tian et al. ("Contrastive Representation Distillation", ICLR
-    2020) weigh the mean over images with 1.
+    Decomposition", ECCV 2018. The authors sum over the batch; Tian et al. ("Contrastive
+    Representation Distillation", ICLR 2020) weigh the mean over images with 1.
 
     Args:
         vectors: How many singular vectors of the teacher are compared; at least 1.
