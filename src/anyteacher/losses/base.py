@@ -19,6 +19,7 @@ Given = Literal["targets", "indices"]
 
 Feature = Float[Tensor, "b c *grid"]
 Levels: TypeAlias = Sequence[Float[Tensor, "b _ *_"]]  # each of its own width and grid
+Images: TypeAlias = Float[Tensor, "b _ *_"]  # each side of its own width and grid
 Scalar = Float[Tensor, ""]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -91,14 +92,14 @@ class BatchLoss(FeatureLoss):
         super().__init__()
         self.gather = gather
 
-    def forward(self, student: Feature, teacher: Feature) -> Scalar:
+    def forward(self, student: Images, teacher: Images) -> Scalar:
         """The loss of the process's batch, or of all processes' together."""
         if self.gather:
             student, teacher = gather(student), gather(teacher)
         return self.compare(student, teacher)
 
     @abstractmethod
-    def compare(self, student: Feature, teacher: Feature) -> Scalar:
+    def compare(self, student: Images, teacher: Images) -> Scalar:
         """The loss as a 0-dim tensor, in single precision or better."""
 
 

@@ -23,6 +23,7 @@ class Row:
             buffers or chance of its own.
         at_equality: Its value for two equal features; None where learned parts decide it.
         one: Whether a batch of one image has a meaning.
+        fewest: How many images it compares at least; smaller shapes get that many.
         halves_add_up: Whether the mean of its values for two halves of a batch is its value for
             the whole; for a `BatchLoss` the contract gathers the halves instead.
         smooth: Whether gradcheck applies at random points.
@@ -33,6 +34,7 @@ class Row:
     function: Callable[[Tensor, Tensor], Tensor] | None = None
     at_equality: float | None = 0.0
     one: bool = True
+    fewest: int = 1
     halves_add_up: bool = True
     smooth: bool = True
     compiles: bool = True
@@ -67,6 +69,7 @@ def shapes_of(cls: type[Loss], row: Row) -> list[tuple[int, ...]]:
     shapes = {"positions": MAPS, "images": VECTORS}.get(cls.form, MAPS + VECTORS)
     if issubclass(cls, LogitLoss):
         shapes = [(images, CLASSES, *grid) for images, _, *grid in shapes]
+    shapes = [(max(images, row.fewest), *rest) for images, *rest in shapes]
     return list(dict.fromkeys(shape for shape in shapes if row.one or shape[0] > 1))
 
 

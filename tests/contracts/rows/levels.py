@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from anyteacher.losses import FSP, HCL, LevelLoss, fsp, hcl
+from anyteacher.losses import FSP, HCL, KDSVD, LevelLoss, fsp, hcl, kd_svd
 from rows.base import Row
 
 ROWS = {HCL: Row(lambda: HCL((2, 1)), partial(hcl, pyramid=(2, 1)))}
@@ -32,6 +32,7 @@ class LevelRow:
 
 LEVEL_TABLE: dict[type[LevelLoss], LevelRow] = {
     FSP: LevelRow(lambda: FSP("average", "mean"), partial(fsp, pool="average", entries="mean")),
+    KDSVD: LevelRow(lambda: KDSVD(2, 1, 0.5), partial(kd_svd, vectors=2, spare=1, beta=0.5)),
 }
 
 # Levels of other widths and grids; a batch of one, axes of 1, a deeper level that is finer.
