@@ -54,7 +54,8 @@ class Loss(nn.Module, ABC):
         Args:
             student_width: Channels of the student's feature as it is compared, projected or not.
             teacher_width: Likewise of the teacher's.
-            teacher: The teacher's module whose feature is compared, where it is not projected.
+            teacher: The teacher's module whose output is compared, where it is neither projected
+                nor normalised nor pooled.
         """
 
     @abstractmethod
@@ -125,8 +126,8 @@ class LogitLoss(FeatureLoss):
 
 def comparable(
     name: str,
-    student: Feature,
-    teacher: Feature,
+    student: Float[Tensor, "..."],
+    teacher: Float[Tensor, "..."],
     *,
     widths: bool = True,
     grids: bool = True,
