@@ -27,7 +27,7 @@ def normalize(x: Float[Tensor, "b c *grid"], how: Norm, eps: float = 1e-5) -> Te
 
     Raises:
         LayoutError: when there is one row only and `how` is `batch`: its variance says nothing.
-            When there are no more rows than channels and `how` is `whiten`.
+            When there are not two rows more than channels and `how` is `whiten`.
         ConfigError: when `how` is unknown.
     """
     if how == "none":
@@ -69,8 +69,8 @@ def whiten(x: Float[Tensor, "b c *grid"], eps: float = 1e-5) -> Float[Tensor, "b
         eps: As a share of a channel's variance; no less than what rounding makes of C channels.
 
     Raises:
-        LayoutError: when there are no more rows than channels. Any such rows can be made the
-            corners of one figure, whatever they were, and nothing is left to compare.
+        LayoutError: when there are not two rows more than channels. Fewer become the corners of a
+            regular simplex, whatever they were, and nothing is left to compare.
 
     Source: the normalisation for generative tasks in Miles, Elezi and Deng, "VkD: Improving
     Knowledge Distillation using Orthogonal Projections", CVPR 2024; its form, by a Cholesky
@@ -79,11 +79,11 @@ def whiten(x: Float[Tensor, "b c *grid"], eps: float = 1e-5) -> Float[Tensor, "b
     """
     channels = x.shape[1]
     rows = x.numel() // max(1, channels)
-    if rows <= channels:
+    if rows < channels + 2:
         raise LayoutError(
-            f"Whitening a feature of shape {tuple(x.shape)} needs more rows (images times "
-            f"positions) than its {channels} channels and this has {rows}. Use a larger batch, "
-            "compare='positions', an earlier tap with more positions, or 'batch'."
+            f"Whitening a feature of shape {tuple(x.shape)} needs at least {channels + 2} rows "
+            f"(images times positions), two more than channels, and this has {rows}. Use a larger "
+            "batch, compare='positions', an earlier tap with more positions, or 'batch'."
         )
     with torch.autocast(x.device.type, enabled=False):
         flat = standardize(x, [axis for axis in range(x.ndim) if axis != 1], eps)

@@ -4,6 +4,7 @@ import math
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -27,8 +28,10 @@ def activation_boundary(
     tensor(2.2500)
     """
     student, teacher = comparable("activation_boundary", student, teacher)
-    short = torch.where(teacher > 0, margin - student, margin + student).relu()
-    return short.square().sum() / len(student)
+    # The hinge is the distance to the nearest response that will do, a constant to the gradient.
+    fixed = student.detach()
+    nearest = torch.where(teacher > 0, fixed.clamp(min=margin), fixed.clamp(max=-margin))
+    return F.mse_loss(student, nearest, reduction="sum") / len(student)
 
 
 def partial_l2(
@@ -57,9 +60,9 @@ def partial_l2(
     student, teacher = comparable("partial_l2", student, teacher)
     bound = margin.to(student).reshape(-1, *(1 for _ in student.shape[2:]))
     target = torch.maximum(teacher, bound)
-    difference = student - target
-    counts = (difference > 0) | (target > 0)
-    return torch.where(counts, difference, 0.0).square().sum() / len(student)
+    # What does not count is its own target, and so adds neither to the sum nor to a gradient.
+    target = torch.where(target > 0, target, torch.minimum(target, student.detach()))
+    return F.mse_loss(student, target, reduction="sum") / len(student)
 
 
 def negative_response(norm: nn.modules.batchnorm._BatchNorm) -> Float[Tensor, " c"]:
@@ -110,8 +113,8 @@ class OFD(FeatureLoss):
     """Partial L2 distance to the teacher's responses before their ReLU.
 
     The margin of a channel is its expected negative response. Where the teacher's tap is a
-    BatchNorm, or a Sequential that ends in one, and its feature is compared as it is, the margin
-    follows from that layer's weight and bias and stays. Else it is a running mean of the
+    BatchNorm, or a Sequential that ends in one, and its feature is compared as it is or resized,
+    the margin follows from that layer's weight and bias and stays. Else it is a running mean of the
     teacher's negative responses as they are compared, over all processes, updated in training
     mode only. The authors give a channel that is hardly ever negative (one in a thousand) three
     deviations below zero; here it has its expected response too.

@@ -74,8 +74,8 @@ class FactorTransfer(FeatureLoss):
     The authors weight the loss by 500 on CIFAR.
 
     Args:
-        rate: Channels of a factor over those of the teacher's feature; positive. The authors use
-            0.5, and 0.75 where it is better.
+        rate: Channels of a factor over those of the teacher's feature; positive. The authors' code
+            has 0.5.
         p: See `factor_transfer`.
         reconstruction: Factor of the reconstruction error; positive. The default undoes the
             authors' weight of 500, with which the error would be too large a step for plain SGD.
