@@ -314,6 +314,9 @@ def test_help_of_fit_names_what_can_be_chosen(capsys):
     assert "  tasks:      Classification, Depth, Segmentation\n" in out
     assert re.search(r"\n  losses:     .*\bMSE,", out)
     assert re.search(r"\n  projectors: ABF, .*\bLinear,", out)
+    losses = out.partition("losses:")[2].partition("projectors:")[0].replace(",", " ").split()
+    assert {"Cosine", "LogSum", "MSE"} <= set(losses)
+    assert losses == sorted(losses)
     assert "torch.nn.Linear" not in out
     assert len(out.splitlines()) < 500
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from anyteacher.errors import ConfigError, LayoutError
-from anyteacher.normalization import IMAGENET, ImageNorm, normalize, standardize
+from anyteacher.normalization import IMAGENET, ImageNorm, normalize, standardize, whiten
 
 EPS = 1e-5
 
@@ -45,15 +45,98 @@ def test_none_is_the_feature_itself():
     assert normalize(x, "none") is x
 
 
-@pytest.mark.parametrize("how", ["batch", "layer", "l2"])
+@pytest.mark.parametrize("how", ["batch", "layer", "l2", "whiten"])
 def test_constants_stay_finite_and_half_precision_is_left(how):
-    for x in (torch.zeros(3, 4, 2, 2), torch.full((3, 4), 1e4, dtype=torch.bfloat16)):
+    for x in (torch.zeros(3, 4, 2, 2), torch.full((6, 4), 1e4, dtype=torch.bfloat16)):
         x.requires_grad_()
         y = normalize(x, how)
         assert y.dtype == torch.float32
         y.sum().backward()
         assert y.isfinite().all()
         assert x.grad.isfinite().all()
+
+
+def slow_whiten(x):
+    """Standardised rows, each solved against a Cholesky factor, one number at a time."""
+    rows = slow(x, "batch").movedim(1, -1).reshape(-1, x.shape[1]).tolist()
+    width = x.shape[1]
+    factor = [[0.0] * width for _ in range(width)]
+    for i in range(width):
+        for j in range(i + 1):
+            entry = sum(row[i] * row[j] for row in rows) / len(rows) + (EPS if i == j else 0.0)
+            entry -= sum(factor[i][k] * factor[j][k] for k in range(j))
+            factor[i][j] = entry**0.5 if i == j else entry / factor[j][j]
+    for row in rows:
+        for i in range(width):
+            row[i] = (row[i] - sum(factor[i][k] * row[k] for k in range(i))) / factor[i][i]
+    white = torch.tensor(rows, dtype=x.dtype)
+    return white.reshape(x.shape[0], *x.shape[2:], width).movedim(-1, 1)
+
+
+def rows_of(x):
+    return x.movedim(1, -1).flatten(0, -2)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 2, 5), (6, 4), (2, 1, 1, 3), (4, 3, 5, 1)])
+def test_whitening_against_its_definition(shape):
+    x = 3 + 2 * torch.randn(shape, dtype=torch.float64)
+    torch.testing.assert_close(normalize(x, "whiten"), slow_whiten(x), atol=1e-10, rtol=0)
+    assert torch.autograd.gradcheck(lambda y: normalize(y, "whiten"), x.requires_grad_())
+    if x.ndim == 4:
+        other = x.detach().contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(whiten(other), whiten(x.detach()))
+
+
+def test_white_rows_have_no_mean_and_identity_covariance():
+    mix = torch.randn(5, 5, dtype=torch.float64)
+    x = torch.einsum("dc,bchw->bdhw", mix, torch.randn(8, 5, 4, 6, dtype=torch.float64)) + 7
+    rows = rows_of(whiten(x, eps=1e-12))
+    torch.testing.assert_close(rows.mean(0), torch.zeros(5).double(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(rows.T @ rows / len(rows), torch.eye(5).double(), atol=1e-7, rtol=0)
+
+
+def test_whitening_undoes_every_mixture_of_the_channels_but_a_rotation():
+    x = torch.randn(50, 4, dtype=torch.float64)
+    mix = torch.randn(4, 4, dtype=torch.float64)
+    mine, theirs = whiten(x, eps=1e-12), whiten(x @ mix + 3, eps=1e-12)
+    torch.testing.assert_close(mine @ mine.T, theirs @ theirs.T, atol=1e-6, rtol=0)
+    # A mixture of each channel with those before it: not even a rotation is left.
+    lower = mix.tril(-1) + torch.diag(torch.tensor([0.5, 2.0, 1.0, 3.0]).double())
+    torch.testing.assert_close(whiten(x @ lower.T, eps=1e-12), mine, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e4])
+def test_whitening_channels_that_repeat_each_other_stays_finite(dtype, scale):
+    hidden = torch.randn(40, 3, 2, 4)
+    x = scale * torch.cat([hidden, hidden, hidden.abs() * 0, torch.ones_like(hidden)] * 20, 1)
+    x = x.to(dtype).requires_grad_()
+    y = normalize(x, "whiten")
+    assert y.dtype == torch.float32
+    y.square().sum().backward()
+    assert y.isfinite().all()
+    assert x.grad.isfinite().all()
+    assert y.abs().max() < 20  # a direction without variance comes to none
+
+
+def test_autocast_does_not_whiten_in_half_precision():
+    x = torch.randn(40, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = normalize(x, "whiten")
+    torch.testing.assert_close(y, normalize(x, "whiten"))
+
+
+def test_whitening_what_is_not_finite_gives_nan_and_no_other_error():
+    x = torch.randn(9, 4)
+    x[2, 1] = torch.nan
+    assert normalize(x, "whiten").isnan().all()
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 5), (1, 4, 2, 2)])
+def test_whitening_needs_more_rows_than_channels(shape):
+    message = rf"at least {shape[1] + 2} rows .* this has \d. Use a larger batch"
+    with pytest.raises(LayoutError, match=message):
+        normalize(torch.randn(shape), "whiten")
 
 
 def test_a_batch_of_one_row_says_nothing():

@@ -180,6 +180,8 @@ class Connection(nn.Module):
         if isinstance(link.loss, LevelLoss):
             return nn.ModuleList([copy.deepcopy(link.loss)])
         losses = [copy.deepcopy(link.loss) for _ in widths]
+        if link.teacher_norm != "none" or link.compare == "pooled":
+            modules = [None] * len(widths)  # what is compared is no longer what the module gives
         for loss, (mine, theirs), module in zip(losses, widths, modules, strict=True):
             if link.direction == "inverted":
                 loss.build(mine, mine)

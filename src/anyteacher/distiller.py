@@ -297,10 +297,13 @@ class _Teachers:
             taps = [tap for link in links if link.of == name for tap in link.teacher_taps]
             self.recorders[name] = Recorder(self.by_name[name].model, taps)
 
-    def modules(self, link: Link) -> list[nn.Module]:
-        """The modules behind a link's taps of its teacher."""
+    def modules(self, link: Link) -> list[nn.Module | None]:
+        """The modules that give what a link taps of its teacher; None where a tap is an input."""
         model = self.by_name[link.of].model
-        return [find_module(model, tap.path) for tap in link.teacher_taps]
+        return [
+            find_module(model, tap.path) if tap.side == "output" else None
+            for tap in link.teacher_taps
+        ]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Teachers":
         other = _Teachers(self.by_name)  # the same frozen teachers, with hooks of the copy's own

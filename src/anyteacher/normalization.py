@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anyteacher.errors import ConfigError, LayoutError, did_you_mean
 
-Norm = Literal["none", "batch", "layer", "l2"]
+Norm = Literal["none", "batch", "layer", "l2", "whiten"]
 
 
 def normalize(x: Float[Tensor, "b c *grid"], how: Norm, eps: float = 1e-5) -> Tensor:
@@ -21,11 +21,13 @@ def normalize(x: Float[Tensor, "b c *grid"], how: Norm, eps: float = 1e-5) -> Te
         how: `none`; `batch`: every channel to zero mean and unit variance over the batch and its
             positions, without learned parameters or running statistics (under data parallelism:
             over the process's own share of the batch); `layer`: every position to zero mean and
-            unit variance over its channels; `l2`: every position to unit length.
+            unit variance over its channels; `l2`: every position to unit length; `whiten`: as
+            `batch`, and the channels uncorrelated with each other.
         eps: Added to the variance, or the least length divided by.
 
     Raises:
         LayoutError: when there is one row only and `how` is `batch`: its variance says nothing.
+            When there are not two rows more than channels and `how` is `whiten`.
         ConfigError: when `how` is unknown.
     """
     if how == "none":
@@ -43,6 +45,8 @@ def normalize(x: Float[Tensor, "b c *grid"], how: Norm, eps: float = 1e-5) -> Te
         return standardize(x, [1], eps)
     if how == "l2":
         return F.normalize(x, dim=1, eps=eps)
+    if how == "whiten":
+        return whiten(x, eps)
     raise ConfigError(f"Unknown normalisation '{how}'. {did_you_mean(how, get_args(Norm))}")
 
 
@@ -50,6 +54,47 @@ def standardize(x: Tensor, axes: list[int], eps: float = 1e-5) -> Tensor:
     """Zero mean and unit variance over the given axes; one row alone becomes zero."""
     variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
     return (x - mean) * (variance + eps).rsqrt()
+
+
+def whiten(x: Float[Tensor, "b c *grid"], eps: float = 1e-5) -> Float[Tensor, "b c *grid"]:
+    """Zero mean and identity covariance of the channels over the batch and its positions.
+
+    The standardised rows are multiplied by the inverse of the Cholesky factor of their covariance
+    `R`: of `(R + eps I)`, so that a direction of variance v comes to `v / (v + eps)`. Costs one
+    (C, C) covariance and its factorisation, and needs no eigenvectors, whose gradients grow without
+    bound where eigenvalues meet. Under data parallelism: over the process's own share of the batch.
+
+    Args:
+        x: The feature, in single precision or better.
+        eps: As a share of a channel's variance; no less than what rounding makes of C channels.
+
+    Raises:
+        LayoutError: when there are not two rows more than channels. Fewer become the corners of a
+            regular simplex, whatever they were, and nothing is left to compare.
+
+    Source: the normalisation for generative tasks in Miles, Elezi and Deng, "VkD: Improving
+    Knowledge Distillation using Orthogonal Projections", CVPR 2024; its form, by a Cholesky
+    factor, from Ermolov, Siarohin, Sangineto and Sebe, "Whitening for Self-Supervised
+    Representation Learning", ICML 2021.
+    """
+    channels = x.shape[1]
+    rows = x.numel() // max(1, channels)
+    if rows < channels + 2:
+        raise LayoutError(
+            f"Whitening a feature of shape {tuple(x.shape)} needs at least {channels + 2} rows "
+            f"(images times positions), two more than channels, and this has {rows}. Use a larger "
+            "batch, compare='positions', an earlier tap with more positions, or 'batch'."
+        )
+    with torch.autocast(x.device.type, enabled=False):
+        flat = standardize(x, [axis for axis in range(x.ndim) if axis != 1], eps)
+        flat = flat.movedim(1, 0).flatten(1)
+        one = torch.eye(channels, dtype=x.dtype, device=x.device)
+        shrinkage = max(eps, channels * torch.finfo(x.dtype).eps)
+        # Unlike `cholesky`, this does not wait for the device to ask whether it has failed.
+        factor, failed = torch.linalg.cholesky_ex(flat @ flat.T / rows + shrinkage * one)
+        factor = torch.where(failed > 0, torch.nan, factor)
+        white: Tensor = torch.linalg.solve_triangular(factor, one, upper=False) @ flat
+    return white.reshape(channels, x.shape[0], *x.shape[2:]).movedim(0, 1)
 
 
 @dataclass(frozen=True)

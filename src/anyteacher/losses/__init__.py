@@ -1,5 +1,6 @@
 """Feature losses: pure functions of two features, and thin modules that hold their settings."""
 
+from anyteacher.losses.activation import AB, OFD, activation_boundary, partial_l2
 from anyteacher.losses.alignment import CKA, cka
 from anyteacher.losses.attention import AT, CWD, attention_transfer, channel_wise
 from anyteacher.losses.base import (
@@ -12,6 +13,8 @@ from anyteacher.losses.base import (
     Loss,
 )
 from anyteacher.losses.channel import ICKD, NST, inter_channel_correlation, neuron_selectivity
+from anyteacher.losses.factor import FactorTransfer, factor_transfer
+from anyteacher.losses.generation import MGD, masked_generation
 from anyteacher.losses.levels import FSP, HCL, fsp, hcl
 from anyteacher.losses.pointwise import (
     MSE,
@@ -33,8 +36,10 @@ from anyteacher.losses.similarity import (
     similarity_preserving,
 )
 from anyteacher.losses.singular import KDSVD, kd_svd
+from anyteacher.losses.variational import VID, variational_information
 
 __all__ = [
+    "AB",
     "AT",
     "CC",
     "CKA",
@@ -44,13 +49,17 @@ __all__ = [
     "HCL",
     "ICKD",
     "KDSVD",
+    "MGD",
     "MSE",
     "NST",
+    "OFD",
     "PKT",
     "SP",
+    "VID",
     "BatchLoss",
     "Cosine",
     "Direction",
+    "FactorTransfer",
     "FeatureLoss",
     "LevelLoss",
     "LogSum",
@@ -59,21 +68,26 @@ __all__ = [
     "RKDAngle",
     "RKDDistance",
     "SmoothL1",
+    "activation_boundary",
     "attention_transfer",
     "channel_wise",
     "cka",
     "correlation_congruence",
     "cosine",
+    "factor_transfer",
     "fsp",
     "hcl",
     "inter_channel_correlation",
     "kd_svd",
     "log_sum",
+    "masked_generation",
     "mse",
     "neuron_selectivity",
+    "partial_l2",
     "pkt",
     "rkd_angle",
     "rkd_distance",
     "similarity_preserving",
     "smooth_l1",
+    "variational_information",
 ]

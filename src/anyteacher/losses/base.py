@@ -56,7 +56,8 @@ class Loss(nn.Module, ABC):
         Args:
             student_width: Channels of the student's feature as it is compared, projected or not.
             teacher_width: Likewise of the teacher's.
-            teacher: The teacher's module whose feature is compared, where it is not projected.
+            teacher: The teacher's module whose output is compared, where it is neither projected
+                nor normalised nor pooled.
         """
 
     @abstractmethod
