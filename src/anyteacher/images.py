@@ -1,6 +1,6 @@
 """Ordinary image files: finding and reading photos, writing pictures, labels and depth."""
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,7 +88,8 @@ def replacing(path: Path) -> Iterator[Path]:
     file that was there stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # By chance and not by the process's number: containers that share a folder share numbers too.
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
     try:
         yield part
         part.replace(path)

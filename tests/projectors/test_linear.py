@@ -1,47 +1,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from anyteacher.errors import ConfigError, LayoutError
-from anyteacher.projectors import Identity, Linear, LowRank, Orthogonal, project
+from anyteacher.projectors import Identity, Linear, LowRank, Orthogonal
 
 
 def built(projector, in_features, out_features):
     projector.build(in_features, out_features)
     return projector.double()
-
-
-def map_and_rows(width):
-    x = torch.randn(2, width, 3, 5, dtype=torch.float64)
-    return x, x.permute(0, 2, 3, 1).reshape(-1, width)
-
-
-def back(rows):
-    return rows.reshape(2, 3, 5, -1).permute(0, 3, 1, 2)
-
-
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
-def test_a_linear_map_is_one_product_of_the_feature_matrix(bias, memory):
-    x, rows = map_and_rows(4)
-    weight = torch.randn(6, 4, dtype=torch.float64)
-    offset = torch.randn(6, dtype=torch.float64) if bias else None
-    expected = rows @ weight.T + (offset if bias else 0)
-    x = x.contiguous(memory_format=memory)
-    torch.testing.assert_close(project(x, weight, offset), back(expected), atol=1e-12, rtol=0)
-    torch.testing.assert_close(project(rows, weight, offset), expected, atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1)])
-@pytest.mark.parametrize("width", [1, 3])
-def test_thin_grids_and_single_channels(grid, width):
-    x = torch.randn(2, width, *grid, dtype=torch.float64)
-    weight = torch.randn(5, width, dtype=torch.float64)
-    expected = torch.einsum("bchw,dc->bdhw", x, weight)
-    for memory in (torch.contiguous_format, torch.channels_last):
-        y = project(x.contiguous(memory_format=memory), weight)
-        torch.testing.assert_close(y, expected, atol=1e-12, rtol=0)
 
 
 def test_linear_has_no_bias_unless_asked():
@@ -92,13 +59,25 @@ def test_identity_refuses_unequal_widths():
         Identity().build(3, 4)
 
 
-def test_low_rank_of_no_rank_is_refused():
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear_and_low_rank_are_their_matrices(bias):
+    x = torch.randn(5, 4, dtype=torch.float64)
+    linear, low = built(Linear(bias), 4, 6), built(LowRank(2, bias), 4, 6)
+    offsets = (linear.linear.bias, low.up.bias) if bias else (0, 0)
+    expected = x @ linear.linear.weight.T + offsets[0]
+    torch.testing.assert_close(linear(x), expected, atol=1e-12, rtol=0)
+    expected = x @ low.down.weight.T @ low.up.weight.T + offsets[1]
+    torch.testing.assert_close(low(x), expected, atol=1e-12, rtol=0)
+    assert low.down.bias is None  # a second offset would say nothing new
+
+
+def test_orthogonal_keeps_distances_where_it_widens():
+    x = torch.randn(6, 4, dtype=torch.float64)
+    wide, narrow = built(Orthogonal(), 4, 9), built(Orthogonal(), 4, 2)
+    torch.testing.assert_close(torch.cdist(wide(x), wide(x)), torch.cdist(x, x))
+    assert (torch.cdist(narrow(x), narrow(x)) <= torch.cdist(x, x) + 1e-12).all()
+
+
+def test_a_rank_below_one_is_refused():
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         LowRank(0)
-
-
-def test_the_sizes_are_printed():
-    projector = Linear()
-    assert repr(nn.Sequential(projector))  # before it is built, too
-    projector.build(3, 4)
-    assert "3 -> 4" in repr(projector)

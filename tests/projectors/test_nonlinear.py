@@ -50,6 +50,12 @@ def test_members_start_apart_like_separate_layers():
     assert 0.9 * bound < members.weight.abs().max() <= bound
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_an_mlp_has_offsets_in_both_layers_or_in_none(bias):
+    projector = built(MLP(bias=bias), 3, 5)
+    assert (projector.first.bias is not None) == (projector.second.bias is not None) == bias
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

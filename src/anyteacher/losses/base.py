@@ -177,8 +177,8 @@ def full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        first = args[0]
-        kind = (first if isinstance(first, Tensor) else first[0]).device.type  # type: ignore[index]
+        first: Any = args[0] if args else next(iter(kwargs.values()))
+        kind = (first if isinstance(first, Tensor) else first[0]).device.type
         if not torch.is_autocast_enabled(kind):
             return function(*args, **kwargs)
         with torch.autocast(kind, enabled=False):

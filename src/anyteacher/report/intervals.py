@@ -8,9 +8,10 @@ from typing import Literal
 from anyteacher.errors import ConfigError
 from anyteacher.report.axes import LINE, Axis, drawable, span, width_of
 from anyteacher.report.blocks import Block, note
-from anyteacher.report.markup import escape, inline, number, shorten
+from anyteacher.report.markup import escape, inline, number, shorten, signed
 
 _EDGE = 40.0  # below the rows: ticks and the label of the axis
+_DIGITS = 9  # of a number at most; more would take the place of the drawing
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,17 @@ class Interval:
 
     def __str__(self) -> str:
         """The numbers."""
+        ends = (self.value, self.low, self.high)
+        largest = max(map(abs, ends))
         decimals = self.decimals
         if decimals is None:
             width = self.high - self.low or abs(self.value) or 1.0
-            decimals = min(8, max(0, 1 - math.floor(math.log10(width))))
-        value, low, high = (number(v, decimals) for v in (self.value, self.low, self.high))
+            room = _DIGITS - len(f"{largest:.0f}")
+            decimals = max(0, min(room, 1 - math.floor(math.log10(width))))
+        if largest < 10**_DIGITS:
+            value, low, high = (number(v, decimals) for v in ends)
+        else:
+            value, low, high = (signed(f"{v:.3g}") for v in ends)
         return f"{value} [{low}, {high}]"
 
 

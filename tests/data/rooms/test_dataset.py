@@ -107,16 +107,6 @@ def test_another_generator_or_setting_has_another_folder(tmp_path, monkeypatch):
     assert len(folders) == 6
 
 
-def test_the_hash_follows_the_source(tmp_path, monkeypatch):
-    before = store.generator_hash()
-    for name in store._SOURCES:
-        source = store.Path(store.__file__).with_name(f"{name}.py").read_text()
-        (tmp_path / f"{name}.py").write_text(source)
-    (tmp_path / "shade.py").write_text("darker = True\n")
-    monkeypatch.setattr(store, "__file__", str(tmp_path / "store.py"))
-    assert store.generator_hash.__wrapped__() != before
-
-
 @pytest.mark.parametrize("left", [0, 20, 2000])
 def test_a_truncated_cache_is_named(tmp_path, left):
     data = RoomsDataset("val", 4, SIZE, targets=["depth"], cache=tmp_path)
@@ -219,8 +209,6 @@ def test_default_cache_comes_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("ANYTEACHER_CACHE", str(tmp_path))
     assert RoomsData().cache == tmp_path
     assert RoomsData(cache=False).cache is None
-    monkeypatch.delenv("ANYTEACHER_CACHE")
-    assert store.default_cache().parts[-2:] == (".cache", "anyteacher")
 
 
 def test_errors_name_the_problem():

@@ -119,13 +119,19 @@ def read(path: Path, length: int) -> Array:
         DataError: when the file is truncated or is no such file.
     """
     try:
-        array: Array = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # a damaged header is Python that does not parse, in many ways
         problem = str(error)
     else:
-        if len(array) == length:
+        scenes = len(array) if array.ndim else 0
+        expected, found = array.offset + array.nbytes, path.stat().st_size
+        if scenes == length and expected == found:
             return array
-        problem = f"it holds {len(array)} scenes instead of {length}"
+        problem = (
+            f"it holds {scenes} scenes instead of {length}"
+            if scenes != length
+            else f"it has {found} bytes instead of {expected}"
+        )
     raise DataError(
         f"The cached file {path} is damaged ({problem}). Delete it: it will be generated again."
     )

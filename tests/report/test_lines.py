@@ -1,4 +1,4 @@
-"""Line charts and interval charts: what is drawn, where, and what cannot be."""
+"""Line charts: what is drawn, where, and what cannot be."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyteacher.errors import ConfigError
-from anyteacher.report import Interval, IntervalChart, LineChart, Series
+from anyteacher.report import LineChart, Series
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 quick = settings(max_examples=50, deadline=None)
@@ -115,12 +115,10 @@ def test_a_chart_says_what_it_shows_and_lists_its_numbers():
     assert cells == ["0.5", "1", "0.25", "nan"]
 
 
-def test_charts_show_hostile_text_as_text():
+def test_hostile_text_is_shown_as_text():
     bad = "</text></svg><script>1</script>\"'\x00"
     lines = LineChart(bad, bad, bad, [Series(bad, [0, 1], [0, 1]), Series("b", [0], [1])], note=bad)
-    rows = IntervalChart(bad, bad, [Interval(bad, 0, -1, 1)], "min", note=bad)
-    for block in (lines, rows):
-        assert not list(ET.fromstring(block.html()).iter("script"))
+    assert not list(ET.fromstring(lines.html()).iter("script"))
 
 
 def test_errors_of_line_charts():
@@ -134,41 +132,3 @@ def test_errors_of_line_charts():
         chart()
     with pytest.raises(ConfigError, match=r"below on a logarithmic axis.*log_y=False"):
         chart([1.0, 0.0], log_y=True)
-
-
-@pytest.mark.parametrize("stacked", [False, True])
-def test_intervals_are_drawn_to_scale(stacked):
-    rows = [Interval("a", -2, -3, -1), Interval("b", 1, -1, 3)]
-    svg = IntervalChart("title", "difference", rows, "min").svg(760, stacked=stacked)
-    first, second = drawn(svg, "closed"), drawn(svg, "open")
-    assert (len(first), len(second)) == (1, 1)
-    (axis,) = drawn(svg, "axis")
-    zero = path_numbers(axis)[0]
-    left, right = zero - float(first[0].get("cx")), float(second[0].get("cx")) - zero
-    assert left == pytest.approx(2 * right, abs=0.3)
-    assert left > 0
-    starts = [path_numbers(bar)[0] for bar in drawn(svg, "bar")]
-    assert starts == pytest.approx([zero - 3 * right, zero - right], abs=0.3)
-
-
-def test_an_interval_shows_two_digits_of_its_width():
-    assert str(Interval("a", -0.01234, -0.0251, 0.00042)) == "−0.012 [−0.025, 0.000]"
-    assert str(Interval("a", 1234.5, 1000, 1500)) == "1234 [1000, 1500]"
-    assert str(Interval("a", 0, 0, 0)) == "0.0 [0.0, 0.0]"
-
-
-@pytest.mark.parametrize(
-    ("mode", "left", "right"), [("min", "better", "worse"), ("max", "worse", "better")]
-)
-def test_the_better_side_is_named(mode, left, right):
-    svg = IntervalChart("t", "x", [Interval("a", 0, -1, 1)], mode).svg(760)
-    texts = [element.text for element in drawn(svg, "quiet")]
-    assert texts[:2] == [f"← {left}", f"{right} →"]
-
-
-@pytest.mark.parametrize("ends", [(math.nan, 0, 1), (0, -math.inf, 1), (2, 0, 1), (0, 1, 2)])
-def test_errors_of_intervals(ends):
-    with pytest.raises(ConfigError, match="The interval 'a' is"):
-        Interval("a", *ends)
-    with pytest.raises(ConfigError, match="no interval"):
-        IntervalChart("t", "x", [], "min")

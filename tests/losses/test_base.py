@@ -1,0 +1,159 @@
+"""What losses have in common: the checks of two features, their precision, and the gathering."""
+
+import pytest
+import torch
+from torch import nn
+
+from anyteacher.errors import LayoutError
+from anyteacher.losses import base
+from anyteacher.losses.base import (
+    DIRECTIONS,
+    BatchLoss,
+    FeatureLoss,
+    LevelLoss,
+    LogitLoss,
+    Loss,
+    comparable,
+    full_precision,
+)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "allowed", "message"),
+    [
+        ((2, 3), (1, 3), {}, r"of the same images, of one shape, got \(2, 3\) from the student"),
+        ((2, 3), (2, 3, 4, 5), {}, r"same images.*and \(2, 3, 4, 5\) from the teacher\.$"),
+        ((2, 3), (1, 3), {"widths": False, "grids": False}, "of the same images"),
+        ((4,), (4,), {}, r"same images, .* got \(4,\)"),
+        ((2, 3), (2, 4), {}, r"of one shape, got .*A link with a projector matches them\.$"),
+        ((2, 3, 4, 5), (2, 3, 5, 4), {}, "compares features of one shape"),
+        ((2, 3, 4, 5), (2, 6, 9, 9), {"grids": False}, "compares features of one width"),
+        ((2, 3, 4, 5), (2, 6, 9, 9), {"widths": False}, "compares features of one grid"),
+        ((0, 3), (0, 3), {}, r"has no rows to compare: the shape is \(0, 3\)"),
+        ((2, 3, 0, 5), (2, 3, 0, 5), {}, "no rows"),
+        ((2, 3, 4, 5), (2, 3, 0, 5), {"grids": False}, "no rows"),
+    ],
+)
+def test_features_that_cannot_be_compared(mine, theirs, allowed, message):
+    with pytest.raises(LayoutError, match=f"^MyLoss .*{message}"):
+        comparable("MyLoss", torch.zeros(mine), torch.zeros(theirs), **allowed)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "allowed"),
+    [
+        ((2, 3), (2, 3), {}),
+        ((2, 3, 4, 5), (2, 3, 4, 5), {}),
+        ((2, 3), (2, 4), {"widths": False}),
+        ((2, 3, 4, 5), (2, 3, 1, 9), {"grids": False}),
+        ((2, 3), (2, 7, 4, 5), {"widths": False, "grids": False}),
+    ],
+)
+def test_features_that_can_be_compared_come_as_they_are(mine, theirs, allowed):
+    student, teacher = torch.randn(mine), torch.randn(theirs)
+    first, second = comparable("MyLoss", student, teacher, **allowed)
+    assert first is student
+    assert second is teacher
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "expected"),
+    [
+        (torch.float16, torch.float16, torch.float32),
+        (torch.bfloat16, torch.float16, torch.float32),
+        (torch.float32, torch.bfloat16, torch.float32),
+        (torch.float64, torch.float16, torch.float64),
+        (torch.float32, torch.float64, torch.float64),
+    ],
+)
+def test_both_come_in_single_precision_or_better(mine, theirs, expected):
+    pair = comparable("MyLoss", torch.ones(2, 3, dtype=mine), torch.ones(2, 3, dtype=theirs))
+    assert [feature.dtype for feature in pair] == [expected, expected]
+
+
+@full_precision
+def gram(student, teacher, *, scale=1.0):
+    """The products of the rows of two features."""
+    first = student if isinstance(student, torch.Tensor) else student[0]
+    return scale * first @ teacher.T
+
+
+def test_autocast_is_off_inside_and_on_again_after():
+    x, y = torch.randn(4, 64), torch.randn(4, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (x @ y.T).dtype == torch.bfloat16
+        results = [gram(x, y), gram([x, x], y), gram(student=x, teacher=y), gram(x, teacher=y)]
+        with pytest.raises(RuntimeError, match="shape"):
+            gram(x, y.T)
+        assert (x @ y.T).dtype == torch.bfloat16
+    for result in results:
+        assert torch.equal(result, x @ y.T)
+    assert torch.equal(gram(x, y, scale=2.0), 2 * x @ y.T)
+    assert (gram.__name__, gram.__doc__) == ("gram", "The products of the rows of two features.")
+
+
+def test_the_gradient_is_of_full_precision_under_autocast_too():
+    x, y = torch.randn(4, 64, requires_grad=True), torch.randn(4, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = gram(x, y).sum()
+    loss.backward()
+    torch.testing.assert_close(x.grad, y.sum(0).expand(4, -1))
+
+
+class Spread(BatchLoss):
+    """The mean squared difference between the means of both batches."""
+
+    def compare(self, student, teacher):
+        return (student.mean(0) - teacher.mean(0)).square().mean()
+
+
+def test_a_loss_of_the_batch_gathers_only_when_it_is_told_to(monkeypatch):
+    student, teacher = torch.randn(4, 3), torch.randn(4, 3)
+    gathered = []
+
+    def twice(x):
+        gathered.append(x)
+        return torch.cat([x, x + 1])
+
+    monkeypatch.setattr(base, "gather", twice)
+    expected = (student.mean(0) - teacher.mean(0)).square().mean()
+    assert torch.equal(Spread()(student, teacher), expected)
+    assert not gathered
+    loss = Spread(gather=True)
+    assert loss.gather is True
+    torch.testing.assert_close(loss(student, 2 * teacher), loss.compare(student, 2 * teacher))
+    assert gathered[0] is student
+    assert torch.equal(gathered[1], 2 * teacher)
+
+
+def test_a_loss_of_relations_sees_features_of_other_widths_and_grids():
+    class Relations(BatchLoss):
+        def compare(self, student, teacher):
+            comparable("Relations", student, teacher, widths=False, grids=False)
+            mine, theirs = (x.flatten(1) @ x.flatten(1).T for x in (student, teacher))
+            return (mine - theirs).square().mean()
+
+    student, teacher = torch.ones(2, 3, 4, 5), torch.ones(2, 7)
+    assert float(Relations()(student, teacher)) == (60 - 7) ** 2
+
+
+def test_in_one_process_there_is_nothing_to_gather():
+    student, teacher = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3).double()
+    assert torch.equal(Spread(gather=True)(student, teacher), Spread()(student, teacher))
+
+
+@pytest.mark.parametrize("cls", [Loss, FeatureLoss, BatchLoss, LevelLoss, LogitLoss])
+def test_a_base_is_no_loss(cls):
+    with pytest.raises(TypeError, match="abstract"):
+        cls()
+
+
+def test_a_loss_asks_for_nothing_unless_it_says_so():
+    loss = Spread()
+    assert (loss.directions, loss.form, loss.needs) == (DIRECTIONS, "any", ())
+    assert loss.equal_widths
+    assert loss.equal_grids
+    loss.build(3, 4, nn.Identity())
+    assert not loss.state_dict()
+    assert LogitLoss.directions == ("none",)
+    assert "use a feature loss" in LogitLoss.because
