@@ -9,6 +9,15 @@ from anyteacher.losses.base import (
     LogitLoss,
     Loss,
 )
+from anyteacher.losses.correlations import DIST, dist
+from anyteacher.losses.logits import (
+    DKD,
+    KD,
+    StandardizedKD,
+    dkd,
+    kd,
+    standardized_kd,
+)
 from anyteacher.losses.pointwise import (
     MSE,
     Cosine,
@@ -22,6 +31,9 @@ from anyteacher.losses.pointwise import (
 
 __all__ = [
     "DIRECTIONS",
+    "DIST",
+    "DKD",
+    "KD",
     "MSE",
     "BatchLoss",
     "Cosine",
@@ -32,8 +44,13 @@ __all__ = [
     "LogitLoss",
     "Loss",
     "SmoothL1",
+    "StandardizedKD",
     "cosine",
+    "dist",
+    "dkd",
+    "kd",
     "log_sum",
     "mse",
     "smooth_l1",
+    "standardized_kd",
 ]
