@@ -18,6 +18,9 @@ from anyteacher.teacher import Teacher
 # Enough images to set the statistics of a random teacher's batch normalisations, in batches.
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 256, 32
 
+# Keys of a batch that hold a class: of each image, of each pixel.
+_CLASSES = ("label", "segmentation")
+
 
 __all__ = ["Optimization", "TrainingModule"]
 
@@ -117,7 +120,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
-        output = self.distiller(self._normalized(batch["image"]))
+        output = self.distiller(
+            self._normalized(batch["image"]),
+            targets=self._classes(batch),
+            indices=batch.get("index"),
+        )
         task_loss = self.task.loss(output.prediction, batch)
         loss: Tensor = task_loss + output.total
         if not torch.isfinite(loss):
@@ -129,6 +136,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         logged = {f"train/{name}": value for name, value in output.losses.items()}
         self.log_dict({"train/task": task_loss, "train/total": loss, **logged})
         return loss
+
+    def _classes(self, batch: Batch) -> Tensor | None:
+        """What the losses of the links are told of the classes: the task's own, if it has any."""
+        own = (self.task.target,) if self.task.target in _CLASSES else _CLASSES
+        return next((batch[key] for key in own if key in batch), None)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Adds a batch to the validation metrics."""

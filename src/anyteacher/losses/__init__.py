@@ -9,6 +9,7 @@ from anyteacher.losses.base import (
     LogitLoss,
     Loss,
 )
+from anyteacher.losses.contrastive import CRD, InfoNCE, info_nce, nce
 from anyteacher.losses.correlations import DIST, dist
 from anyteacher.losses.logits import (
     DKD,
@@ -30,6 +31,7 @@ from anyteacher.losses.pointwise import (
 )
 
 __all__ = [
+    "CRD",
     "DIRECTIONS",
     "DIST",
     "DKD",
@@ -39,6 +41,7 @@ __all__ = [
     "Cosine",
     "Direction",
     "FeatureLoss",
+    "InfoNCE",
     "LevelLoss",
     "LogSum",
     "LogitLoss",
@@ -48,9 +51,11 @@ __all__ = [
     "cosine",
     "dist",
     "dkd",
+    "info_nce",
     "kd",
     "log_sum",
     "mse",
+    "nce",
     "smooth_l1",
     "standardized_kd",
 ]

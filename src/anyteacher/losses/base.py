@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, ClassVar, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, ClassVar, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ Form = Literal["any", "positions", "images"]
 Given = Literal["targets", "indices"]
 
 Feature = Float[Tensor, "b c *grid"]
+Images: TypeAlias = Float[Tensor, "b _ *_"]  # each side of its own width and grid
 Scalar = Float[Tensor, ""]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -90,14 +91,14 @@ class BatchLoss(FeatureLoss):
         super().__init__()
         self.gather = gather
 
-    def forward(self, student: Feature, teacher: Feature) -> Scalar:
+    def forward(self, student: Images, teacher: Images) -> Scalar:
         """The loss of the process's batch, or of all processes' together."""
         if self.gather:
             student, teacher = gather(student), gather(teacher)
         return self.compare(student, teacher)
 
     @abstractmethod
-    def compare(self, student: Feature, teacher: Feature) -> Scalar:
+    def compare(self, student: Images, teacher: Images) -> Scalar:
         """The loss as a 0-dim tensor, in single precision or better."""
 
 
@@ -125,8 +126,8 @@ class LogitLoss(FeatureLoss):
 
 def comparable(
     name: str,
-    student: Feature,
-    teacher: Feature,
+    student: Float[Tensor, "..."],
+    teacher: Float[Tensor, "..."],
     *,
     widths: bool = True,
     grids: bool = True,
