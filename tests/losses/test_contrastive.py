@@ -127,10 +127,8 @@ def test_info_nce_sees_neither_length_nor_order_and_knows_its_anchor():
     order = torch.randperm(6)
     close(info_nce(student[order], teacher[order]), value)
     close(info_nce(teacher, student), value)
-    sides = (
-        info_nce(student, teacher, anchor="student"),
-        info_nce(teacher, student, anchor="student"),
-    )
+    one = info_nce(student, teacher, anchor="student")
+    other = info_nce(teacher, student, anchor="student")
     close((one + other) / 2, value)
     assert abs(one - other) > 1e-3
 
@@ -150,9 +148,8 @@ def test_info_nce_embeds_both_sides():
     loss.build(4, 6)
     loss.double()
     student, teacher = vectors(5, 4), vectors(5, 6)
-    close(
-        loss(student, teacher), info_nce(loss.embed_student(student), loss.embed_teacher(teacher))
-    )
+    embedded = loss.embed_student(student), loss.embed_teacher(teacher)
+    close(loss(student, teacher), info_nce(*embedded).detach())
 
 
 def test_nce_by_hand():
