@@ -1,6 +1,7 @@
 """The command as a person uses it: what it says, and its exit status."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -272,7 +273,7 @@ def test_help_of_fit_names_what_can_be_chosen(capsys):
         cli.main(["fit", "--help"])
     out = capsys.readouterr().out
     assert "  tasks:      Classification, Depth, Segmentation\n" in out
-    assert "losses:     Cosine, LogSum, MSE" in out
+    assert re.search(r"\n  losses:     .*\bMSE,", out)
     assert "torch.nn.Linear" not in out
     assert len(out.splitlines()) < 500
 

@@ -158,7 +158,8 @@ class CRD(FeatureLoss):
 
     The memory is part of the training state, 2 x samples x features numbers, and of no student.
     Under data parallelism all processes keep the same one: each learns what the others have seen.
-    DDP also sends all buffers in every step, which `broadcast_buffers=False` spares.
+    DDP also sends all buffers in every step unless told not to (`broadcast_buffers=False`, in newer
+    torch `forward_sync_buffers=False`); with a large memory, tell it.
 
     Source: Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR 2020. Its
     authors use a weight of 0.8. Their code draws the negatives from other classes, where there are

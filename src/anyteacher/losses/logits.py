@@ -218,10 +218,11 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _z_scores(logits: Tensor, eps: float) -> Tensor:
-    variance, mean = torch.var_mean(logits, 1, keepdim=True)
+    centred = logits - logits.mean(1, keepdim=True)
+    variance = centred.square().sum(1, keepdim=True) / (logits.shape[1] - 1)
     # The root has no slope at zero; where the row is constant its scores are zero anyhow.
     deviation = torch.where(variance > 0, variance, 1.0).sqrt()
-    return (logits - mean) / (deviation + eps)
+    return centred / (deviation + eps)
 
 
 def _split(logits: Tensor, place: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
