@@ -169,7 +169,7 @@ def test_a_feature_that_changes_its_rank():
 def test_what_a_projector_refuses_names_the_link():
     with pytest.raises(LayoutError, match=r"Link 'mine': LowRank of rank 4"):
         connection(source(4, 3), source(4, 5), projector=LowRank(4))
-    with pytest.raises(LayoutError, match=r"Link 'mine': Without a projector both sides"):
+    with pytest.raises(LayoutError, match=r"Link 'mine': Without a projector MSE needs"):
         connection(source(4, 3), source(4, 5), direction="none")
     made = connection(source(4, 3), source(4, 5), student_norm="batch")
     with pytest.raises(LayoutError, match=r"Link 'mine': Normalising .* at least two rows"):
@@ -228,7 +228,9 @@ class TestLevels:
         with pytest.raises(LayoutError, match=r"Link 'mine': a vector of shape \(3, 6\)"):
             Connection(link, (self.STUDENTS[0], source(3, 6)), self.TEACHERS)
         none = link.filled(direction="none", loss=at.losses.FSP())
-        with pytest.raises(LayoutError, match=r"Link 'mine': .* same width, got 4 and 7"):
+        with pytest.raises(LayoutError, match=r"Link .mine.: .* FSP needs the same width .* got 4 "):
+            LayoutError, match=r"Link 'mine': .* FSP needs the same width .* got 4 channels"
+        ):
             Connection(none, self.STUDENTS, self.TEACHERS)
 
     def test_a_loss_of_all_levels_sees_them_at_once(self):

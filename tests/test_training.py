@@ -6,13 +6,15 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from anyteacher import ImageNorm, training
+from anyteacher import ImageNorm, Link, losses, training
 from anyteacher.data import DigitsData
 from anyteacher.errors import NonFiniteError
-from anyteacher.experiment import Experiment, fit, make_trainer
+from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, fit, make_trainer
+from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
-from anyteacher.tasks import Classification
+from anyteacher.tasks import Classification, Depth, Segmentation
+from anyteacher.teachers import Random
 from anyteacher.training import TrainingModule
 
 
@@ -113,6 +115,71 @@ def test_a_random_teacher_is_calibrated_on_training_images(tmp_path):
     again = runs.experiment()
     fit(again, tmp_path / "again", trainer=runs.TRAINER, **runs.QUIET)
     assert runs.differences(again.teacher.state_dict(), before) == []
+
+
+class StopError(Exception):
+    """Ends a run in its middle."""
+
+
+class Stop(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_step == self.step:
+            raise StopError
+
+
+def told_experiment():
+    """With losses that need each image's class or its place in the training set."""
+    experiment = runs.experiment(lr=1e-2)
+    links = [
+        Link("head", "head", loss=losses.KD(), direction="none", name="kd"),
+        Link("head", "head", loss=losses.DKD(), direction="none", name="dkd", weight=0.1),
+        Link("stages.1", "stages.1", loss=losses.CRD(80, 6, negatives=20), compare="pooled",
+             name="crd"),
+    ]  # fmt: skip
+    experiment.teacher = Random(lambda: ConvNet(10, widths=(6, 8)), seed=1)
+    experiment.distillation = Distillation(links)
+    return experiment
+
+
+def test_losses_are_told_of_the_images_and_resume_with_what_they_remember(tmp_path):
+    options = {"trainer": runs.TRAINER, "checkpoint_every": 2, **runs.QUIET}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    module = fit(told_experiment(), whole, **options)
+    crd = module.distiller.connections[2].losses[0]
+    start = told_experiment().distillation.links[2].loss
+    start.build(8, 8)
+    lengths = crd.student_memory.norm(dim=1)
+    # Each of the 80 images was in a batch, once an epoch, and is remembered at unit length.
+    torch.testing.assert_close(lengths, torch.ones(80))
+    assert (start.student_memory.norm(dim=1) - 1).abs().max() > 0.1
+    curves = read_curves(whole / CURVES)
+    for name in ("kd", "dkd", "crd"):
+        assert len(curves[f"train/{name}"]) == runs.EPOCHS * runs.STEPS
+    with pytest.raises(StopError):
+        fit(told_experiment(), stopped, callbacks=(Stop(9),), **options)
+    fit(told_experiment(), stopped, resume=True, **options)
+    for key in ("state_dict", "optimizer_states"):
+        assert runs.differences(runs.read(stopped)[key], runs.read(whole)[key], key) == []
+    kept = runs.read(whole)["state_dict"]
+    assert "distiller.connections.2.losses.0.teacher_memory" in kept
+    assert not [name for name in module.student.state_dict() if "memory" in name]
+    assert (whole / STUDENT).read_bytes() == (stopped / STUDENT).read_bytes()
+
+
+def test_the_classes_of_a_batch_are_the_tasks_own():
+    label, pixels = torch.arange(2), torch.zeros(2, 4, 4)
+    both = {"label": label, "segmentation": pixels}
+    found = {
+        task: TrainingModule(task, nn.Identity())._classes(both)
+        for task in (Classification(3), Segmentation(3), Depth())
+    }
+    assert [value is pixels for value in found.values()] == [False, True, False]
+    module = TrainingModule(Depth(), nn.Identity())
+    assert module.task.classes_in({"segmentation": pixels}) is pixels
+    assert module.task.classes_in({"depth": pixels}) is None
 
 
 def test_a_module_is_ready_without_a_fit():

@@ -153,11 +153,24 @@ class Connection(nn.Module):
                 f"{link.loss.because}. Here it would see one vector an image."
             )
 
+    def _check_widths(self, mine: int, theirs: int) -> None:
+        if mine == theirs:
+            return
+        loss = self.link.loss
+        advice = "Use direction='inverted' to project, or a loss that allows unequal widths"
+        if loss.directions == ("none",):
+            advice = loss.because[:1].upper() + loss.because[1:]
+        raise LayoutError(
+            f"Without a projector {type(loss).__name__} needs the same width on both sides, got "
+            f"{mine} channels from the student and {theirs} from the teacher. {advice}."
+        )
+
     def _built(self, widths: list[tuple[int, int]]) -> Projector | LevelProjector:
         link = self.link
         if link.direction == "none":
             identity = Identity()
             for mine, theirs in widths if link.loss.equal_widths else []:
+                self._check_widths(mine, theirs)
                 identity.build(mine, theirs)
             return identity
         projector = copy.deepcopy(link.projector)

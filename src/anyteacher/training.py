@@ -19,9 +19,6 @@ from anyteacher.teacher import Teacher
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 256, 32
 
 
-__all__ = ["Optimization", "TrainingModule"]
-
-
 class TrainingModule(LightningModule):  # type: ignore[misc]
     """The whole of training: the task's loss plus the links' losses, one optimiser, the metrics.
 
@@ -122,7 +119,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
-        output = self.distiller(self._normalized(batch["image"]))
+        output = self.distiller(
+            self._normalized(batch["image"]),
+            targets=self.task.classes_in(batch),
+            indices=batch.get("index"),
+        )
         task_loss = self.task.loss(output.prediction, batch)
         loss: Tensor = task_loss + output.total
         if not torch.isfinite(loss):

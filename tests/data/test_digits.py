@@ -27,6 +27,16 @@ def test_images_and_labels_are_those_of_scikit_learn():
     assert data.labels.dtype == torch.int64
 
 
+def test_each_image_has_its_place_in_the_set():
+    data = DigitsDataset("train", 50, seed=2)
+    assert data[7]["index"] == 7
+    assert data[7]["index"].dtype == torch.int64
+    batch = data.__getitems__([3, 41]).batch
+    assert batch["index"].tolist() == [3, 41]
+    assert torch.equal(batch["image"], data.images[[3, 41]])
+    assert torch.equal(batch["label"], data.labels[[3, 41]])
+
+
 def test_splits_are_stratified():
     assert DigitsDataset("test").labels.bincount().tolist() == [40] * 10
     assert DigitsDataset("val").labels.bincount().tolist() == [20] * 10

@@ -70,7 +70,7 @@ def _count(train_size: int | float) -> int:
 
 
 class DigitsDataset(Dataset[Batch]):
-    """Images (1, 8, 8) in [0, 1] and their labels: {"image", "label"}.
+    """Images (1, 8, 8) in [0, 1], their labels and places: {"image", "label", "index"}.
 
     Args:
         split: which images; "test" (400) and "val" (200) are fixed.
@@ -96,17 +96,22 @@ class DigitsDataset(Dataset[Batch]):
         self.indices = _indices(split, train_size, seed)
         images, labels = _load()
         self.images, self.labels = images[self.indices], labels[self.indices]
+        self.places = torch.arange(len(self.indices))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> Batch:
-        """One image and its label."""
-        return {"image": self.images[index], "label": self.labels[index]}
+        """One image, its label, and its place in this data set."""
+        return self._at(index)
 
     def __getitems__(self, indices: list[int]) -> Samples:
         """A whole batch at once."""
-        return Samples({"image": self.images[indices], "label": self.labels[indices]})
+        return Samples(self._at(indices))
+
+    def _at(self, which: int | list[int]) -> Batch:
+        parts = {"image": self.images, "label": self.labels, "index": self.places}
+        return {key: values[which] for key, values in parts.items()}
 
 
 class DigitsData(DataModule):

@@ -204,6 +204,9 @@ def _loader_options(num_workers: int) -> dict[str, Any]:
 class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
     """Train, validation and test loaders over three data sets, which a subclass sets up.
 
+    A batch holds `image` (B, C, H, W) in [0, 1], what the task learns from, and for losses that
+    remember images `index` (B,), int64: each one's place in the data set, from 0.
+
     Args:
         batch_size: images a batch and process.
         num_workers: worker processes of each loader.

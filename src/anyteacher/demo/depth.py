@@ -26,11 +26,11 @@ from anyteacher.experiment import (
 from anyteacher.link import Link
 from anyteacher.logs import read_curves
 from anyteacher.models import EncoderDecoder
+from anyteacher.optimization import Optimization
 from anyteacher.seeding import forked
 from anyteacher.tasks import Depth
 from anyteacher.teacher import Teacher
 from anyteacher.teachers import Random
-from anyteacher.training import Optimization
 
 BATCH_SIZE = 16
 SHOWN = 4  # test scenes in the pictures

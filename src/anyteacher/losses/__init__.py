@@ -13,9 +13,19 @@ from anyteacher.losses.base import (
     Loss,
 )
 from anyteacher.losses.channel import ICKD, NST, inter_channel_correlation, neuron_selectivity
+from anyteacher.losses.contrastive import CRD, InfoNCE, info_nce, nce
+from anyteacher.losses.correlations import DIST, dist
 from anyteacher.losses.factor import FactorTransfer, factor_transfer
 from anyteacher.losses.generation import MGD, masked_generation
 from anyteacher.losses.levels import FSP, HCL, fsp, hcl
+from anyteacher.losses.logits import (
+    DKD,
+    KD,
+    StandardizedKD,
+    dkd,
+    kd,
+    standardized_kd,
+)
 from anyteacher.losses.pointwise import (
     MSE,
     Cosine,
@@ -43,11 +53,15 @@ __all__ = [
     "AT",
     "CC",
     "CKA",
+    "CRD",
     "CWD",
     "DIRECTIONS",
+    "DIST",
+    "DKD",
     "FSP",
     "HCL",
     "ICKD",
+    "KD",
     "KDSVD",
     "MGD",
     "MSE",
@@ -61,6 +75,7 @@ __all__ = [
     "Direction",
     "FactorTransfer",
     "FeatureLoss",
+    "InfoNCE",
     "LevelLoss",
     "LogSum",
     "LogitLoss",
@@ -68,20 +83,26 @@ __all__ = [
     "RKDAngle",
     "RKDDistance",
     "SmoothL1",
+    "StandardizedKD",
     "activation_boundary",
     "attention_transfer",
     "channel_wise",
     "cka",
     "correlation_congruence",
     "cosine",
+    "dist",
+    "dkd",
     "factor_transfer",
     "fsp",
     "hcl",
+    "info_nce",
     "inter_channel_correlation",
+    "kd",
     "kd_svd",
     "log_sum",
     "masked_generation",
     "mse",
+    "nce",
     "neuron_selectivity",
     "partial_l2",
     "pkt",
@@ -89,5 +110,6 @@ __all__ = [
     "rkd_distance",
     "similarity_preserving",
     "smooth_l1",
+    "standardized_kd",
     "variational_information",
 ]

@@ -19,6 +19,9 @@ from anyteacher.errors import ConfigError, DataError, did_you_mean
 
 Batch: TypeAlias = Mapping[str, Tensor]
 
+# Keys of a batch that hold a class: of each image, of each pixel.
+_CLASSES = ("label", "segmentation")
+
 
 class Task(nn.Module, ABC):
     """One kind of target: how to learn it, measure it and show it.
@@ -103,6 +106,11 @@ class Task(nn.Module, ABC):
                 f"{did_you_mean(self.target, batch.keys())} Choose data with that target."
             )
         return batch[self.target]
+
+    def classes_in(self, batch: Batch) -> Tensor | None:
+        """The classes that losses of links are told of: the task's own, else any in the batch."""
+        own = (self.target,) if self.target in _CLASSES else _CLASSES
+        return next((batch[key] for key in own if key in batch), None)
 
     def check(self, output: Tensor) -> Tensor:
         """The output, in float32 at least, when its shape is what the task needs.

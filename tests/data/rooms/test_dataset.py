@@ -49,7 +49,14 @@ def test_every_target_has_the_type_and_shape_of_the_batch():
         "relit": ((3, 16, 24), f),
         "presence": ((4,), f),
         "count": ((4,), i),
+        "index": ((), i),
     }
+
+
+def test_each_scene_has_its_index():
+    data = RoomsDataset("train", 5, SIZE, targets=["depth"])
+    assert data[3]["index"] == 3
+    assert data.__getitems__([4, 0]).batch["index"].tolist() == [4, 0]
 
 
 def test_rounding_is_small():

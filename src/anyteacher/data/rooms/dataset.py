@@ -123,7 +123,7 @@ class RoomsDataset(Dataset[Batch]):
         return self.length
 
     def __getitem__(self, index: int) -> Batch:
-        """One scene: the image and the targets, without a batch dimension."""
+        """One scene: the image, the targets and its `index`, without a batch dimension."""
         sample: Batch = self.__getitems__([index])[0]
         return sample
 
@@ -138,7 +138,8 @@ class RoomsDataset(Dataset[Batch]):
             if not self._arrays:
                 self._open(self.folder)
             arrays = {target: array[indices] for target, array in self._arrays.items()}
-        return Samples({t: store.unpack(t, array) for t, array in arrays.items()})
+        batch = {t: store.unpack(t, array) for t, array in arrays.items()}
+        return Samples({**batch, "index": torch.tensor(indices)})
 
 
 class RoomsData(DataModule):
