@@ -13,7 +13,7 @@ from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, fit
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
-from anyteacher.tasks import Classification, Depth, Segmentation
+from anyteacher.tasks import Classification
 from anyteacher.teachers import Random
 from anyteacher.training import TrainingModule
 
@@ -167,19 +167,6 @@ def test_losses_are_told_of_the_images_and_resume_with_what_they_remember(tmp_pa
     assert "distiller.connections.2.losses.0.teacher_memory" in kept
     assert not [name for name in module.student.state_dict() if "memory" in name]
     assert (whole / STUDENT).read_bytes() == (stopped / STUDENT).read_bytes()
-
-
-def test_the_classes_of_a_batch_are_the_tasks_own():
-    label, pixels = torch.arange(2), torch.zeros(2, 4, 4)
-    both = {"label": label, "segmentation": pixels}
-    found = {
-        task: TrainingModule(task, nn.Identity())._classes(both)
-        for task in (Classification(3), Segmentation(3), Depth())
-    }
-    assert [value is pixels for value in found.values()] == [False, True, False]
-    module = TrainingModule(Depth(), nn.Identity())
-    assert module.task.classes_in({"segmentation": pixels}) is pixels
-    assert module.task.classes_in({"depth": pixels}) is None
 
 
 def test_a_module_is_ready_without_a_fit():

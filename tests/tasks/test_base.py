@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from anyteacher.errors import DataError
+from anyteacher.tasks import Classification, Depth, Segmentation
 from anyteacher.tasks.base import check_labels, resize, valid_mean
 
 
@@ -38,3 +39,12 @@ def test_check_labels() -> None:
         check_labels(torch.tensor([-1, 1, 255]), 3, ignore=255)
     with pytest.raises(DataError, match="integers"):
         check_labels(torch.tensor([0.0]), 3)
+
+
+def test_the_classes_of_a_batch_are_the_tasks_own() -> None:
+    label, pixels = torch.arange(2), torch.zeros(2, 4, 4)
+    both = {"label": label, "segmentation": pixels}
+    found = {task: task.classes_in(both) for task in (Classification(3), Segmentation(3), Depth())}
+    assert [value is pixels for value in found.values()] == [False, True, False]
+    assert Depth().classes_in({"segmentation": pixels}) is pixels
+    assert Depth().classes_in({"depth": pixels}) is None
