@@ -1,7 +1,7 @@
 """The search for the demonstration's weights: on validation data, the same choices for every arm.
 
-    python benchmarks/demo_weights.py --study digits --seeds 4
-    python benchmarks/demo_weights.py --study depth --seeds 2
+    python benchmarks/demo_weights.py --study digits --seeds 10
+    python benchmarks/demo_weights.py --study depth --seeds 3
 
 The seeds start at 100; the demonstration's own start at 0. The test data are not looked at.
 """
@@ -17,14 +17,14 @@ from anyteacher.demo.plan import DEPTH, DIGITS, Arm, Study
 from anyteacher.demo.run import run_one
 from anyteacher.report import Table, print_table
 
-WEIGHTS = {"depth": (0.1, 0.3, 1.0, 3.0), "digits": (0.1, 0.5, 2.0)}
+WEIGHTS = (0.1, 0.3, 1.0, 3.0)
 
 
 def choices(study: Study) -> list[Arm]:
     """The baseline, and every taught arm with every weight and form of comparison."""
     taught = [arm for arm in study.arms if arm.teacher != "none"]
     forms = ("positions", "pooled") if study.name == "depth" else ("pooled",)
-    grid = itertools.product(taught, forms, WEIGHTS[study.name])
+    grid = itertools.product(taught, forms, WEIGHTS)
     return [
         study.arms[0],
         *(

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyteacher import Distiller, Link, Teacher
-from anyteacher.connection import Connection, Source
+from anyteacher.connection import Connection
 from anyteacher.errors import require
+from anyteacher.level import Source
 from anyteacher.losses import Direction
 from anyteacher.models import EncoderDecoder
 

@@ -12,13 +12,16 @@ from jaxtyping import config, install_import_hook
 _CHECKED = (
     "connection",
     "layout",
+    "level",
     "link",
     "losses",
     "normalization",
     "parallel",
     "projectors",
+    "recorder",
     "taps",
     "teacher",
+    "teaching",
     "weights",
 )
 install_import_hook([f"anyteacher.{name}" for name in _CHECKED], "beartype.beartype")

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import anyteacher as at
-from anyteacher.connection import Connection, Source
+from anyteacher.connection import Connection
 from anyteacher.errors import ConfigError, LayoutError
 from anyteacher.layout import Layout
+from anyteacher.level import Source
 from anyteacher.projectors import LowRank
 
 SIZE = (16, 24)

@@ -4,8 +4,9 @@ from torch import nn
 
 from anyteacher.errors import require
 from anyteacher.models import ConvNet, EncoderDecoder
+from anyteacher.recorder import Recorder
 from anyteacher.survey import Candidate, suggest, survey
-from anyteacher.taps import Recorder, Tap
+from anyteacher.taps import Tap
 
 SIZE = (64, 96)
 

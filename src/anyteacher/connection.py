@@ -2,88 +2,18 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import AnyteacherError, ConfigError, LayoutError
-from anyteacher.layout import (
-    Layout,
-    Size,
-    channels,
-    check,
-    detect,
-    fills_grid,
-    match_grids,
-    to_map,
-    to_vector,
-)
+from anyteacher.layout import Layout, check, match_grids, to_map, to_vector
+from anyteacher.level import Level, Source
 from anyteacher.link import Link
 from anyteacher.losses import LevelLoss
 from anyteacher.normalization import normalize
 from anyteacher.projectors import Identity, LevelProjector, Projector
-
-
-class Source(NamedTuple):
-    """A feature (any layout) and the height and width of the images it came from."""
-
-    feature: Tensor
-    image_size: Size
-
-
-@dataclass(frozen=True)
-class Level:
-    """The layouts of one pair of features."""
-
-    student: Layout
-    teacher: Layout
-
-    @classmethod
-    def found(cls, link: Link, student: Source, teacher: Source) -> "Level":
-        """The layouts that the link states, and those found of the rest.
-
-        Raises:
-            LayoutError: when the two features cannot be compared as the link says.
-        """
-        level = cls(
-            link.student_layout or _detected(student), link.teacher_layout or _detected(teacher)
-        )
-        check(student.feature, level.student, "the student's feature")
-        check(teacher.feature, level.teacher, "the teacher's feature")
-        return level if link.compare == "pooled" else level._with_positions(student, teacher)
-
-    def _with_positions(self, student: Source, teacher: Source) -> "Level":
-        kinds = (self.student.kind, self.teacher.kind)
-        if kinds.count("vector") == 1:
-            raise LayoutError(
-                f"a {kinds[0]} of shape {tuple(student.feature.shape)} (student) and a {kinds[1]} "
-                f"of shape {tuple(teacher.feature.shape)} (teacher) have no positions in common. "
-                'Use compare="pooled", or tap an earlier module where the vector is.'
-            )
-        sides = [(student, self.student), (teacher, self.teacher)]
-        if all(fills_grid(source.feature.shape, layout, source[1]) for source, layout in sides):
-            return self
-        # Tokens that fill no grid can still be compared one by one, as a column.
-        counts = [source.feature.shape[1] - layout.prefix for source, layout in sides]
-        if kinds != ("tokens", "tokens") or counts[0] != counts[1]:
-            raise LayoutError(
-                f"features of shape {tuple(student.feature.shape)} (student) and "
-                f"{tuple(teacher.feature.shape)} (teacher): no grid was found that fills the "
-                'tokens. Use compare="pooled", or state the layout: '
-                "Layout('tokens', prefix=…, grid=(rows, columns))."
-            )
-        column = (counts[0], 1)
-        return Level(replace(self.student, grid=column), replace(self.teacher, grid=column))
-
-    def widths(self, student: Source, teacher: Source) -> tuple[int, int]:
-        """Channels of the student's feature and of the teacher's."""
-        return (
-            channels(student.feature.shape, self.student),
-            channels(teacher.feature.shape, self.teacher),
-        )
 
 
 class Connection(nn.Module):
@@ -329,8 +259,3 @@ class _EachLevel(LevelProjector):
 
 def _listed(given: Source | Sequence[Source]) -> Sequence[Source]:
     return [given] if isinstance(given, Source) else given
-
-
-def _detected(source: Source) -> Layout:
-    """The layout found, its grid left open: later images may have another size or proportion."""
-    return replace(detect(source.feature.shape, source.image_size), grid=None)

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node
 
-from anyteacher.connection import Connection, Source
-from anyteacher.errors import ConfigError, NonFiniteError, TapError, TeacherError, did_you_mean
+from anyteacher.connection import Connection
+from anyteacher.errors import ConfigError, NonFiniteError, TeacherError, did_you_mean
+from anyteacher.level import Source, size_of
 from anyteacher.link import Link
 from anyteacher.normalization import ImageNorm
+from anyteacher.recorder import Recorder
 from anyteacher.seeding import forked
-from anyteacher.taps import Recorder, Tap, find_module
 from anyteacher.teacher import Teacher
+from anyteacher.teaching import Teachers
 
 _SEED_OFFSET = 0x616E7974  # any number that nobody takes for a seed
 
@@ -92,7 +94,7 @@ class Distiller(nn.Module):
         self.check_finite = check_finite
         # Kept out of the module tree on purpose: not saved, not averaged, not sharded, not seen
         # by optimisers.
-        self._teachers = _Teachers(teachers)
+        self._teachers = Teachers(teachers)
         self._teachers.check_apart_from(student)
         self.links = _named(links, self._teachers)
         if example is None and self.links:
@@ -116,7 +118,7 @@ class Distiller(nn.Module):
         return dict(self._teachers.by_name)
 
     def _connect(self, example: Tensor, seed: int | None) -> nn.ModuleList:
-        size = _size(example)
+        size = size_of(example)
         parameter = next(self.student.parameters(), example)
         example = example.to(parameter.device)
         # The step's own draws must not depend on what is made here.
@@ -125,7 +127,7 @@ class Distiller(nn.Module):
             with _eval_mode(self.student):
                 student_features = self._student_recorder.probe(example)
             teacher_features = {
-                name: self._probe_teacher(name, example) for name in self._teachers.recorders
+                name: self._teachers.probe(name, example) for name in self._teachers.recorders
             }
             return nn.ModuleList(
                 Connection(
@@ -136,20 +138,6 @@ class Distiller(nn.Module):
                 )
                 for link in self.links
             ).to(parameter.device)
-
-    def _probe_teacher(self, name: str, example: Tensor) -> dict[Tap, Source]:
-        teacher = self._teachers.by_name[name]
-        if not teacher.calibrated:
-            raise TeacherError(
-                f"Teacher '{name}' is random and has batch normalisations without statistics. "
-                "Call teacher.calibrate([images, …]) with a few batches first."
-            )
-        teacher.to(example.device)
-        teacher._stay_in_eval()
-        with torch.no_grad(), teacher.precision(example):
-            prepared = teacher.prepare(example)
-            features = self._teachers.recorders[name].probe(prepared, stop_early=teacher.stop_early)
-        return {tap: Source(feature, _size(prepared)) for tap, feature in features.items()}
 
     def forward(
         self,
@@ -176,10 +164,10 @@ class Distiller(nn.Module):
             NonFiniteError: naming the link and the step.
             LayoutError: when a feature's shape fits no longer, or batch sizes differ.
         """
-        size = _size(images)
+        size = size_of(images)
         prediction, student_features = self._student_recorder.run(images, *args, **kwargs)
         teacher_features = {
-            name: self._teacher_features(name, images, teacher_images)
+            name: self._teachers.features(name, images, teacher_images)
             for name in self._teachers.recorders
         }
         given = {"targets": targets, "indices": indices}
@@ -200,23 +188,6 @@ class Distiller(nn.Module):
             # the weights again.
             self.step = self.step + 1
         return Output(prediction, losses, total)
-
-    def _teacher_features(
-        self, name: str, images: Tensor, given: Tensor | Mapping[str, Tensor] | None
-    ) -> dict[Tap, Source]:
-        teacher = self._teachers.by_name[name]
-        if isinstance(given, Mapping):
-            if name not in given:
-                raise ConfigError(
-                    f"teacher_images has no images for teacher '{name}'. "
-                    f"{did_you_mean(name, given)}"
-                )
-            given = given[name]
-        teacher._stay_in_eval()
-        with torch.no_grad(), teacher.precision(images):
-            prepared = teacher.prepare(images if given is None else given)
-            _, features = self._teachers.recorders[name].run(prepared)
-        return {tap: Source(feature, _size(prepared)) for tap, feature in features.items()}
 
     def _check(self, losses: Mapping[str, Tensor]) -> None:
         values = torch.stack([loss.detach() for loss in losses.values()])
@@ -270,48 +241,7 @@ class Distiller(nn.Module):
         return self
 
 
-class _Teachers:
-    """Holds the teachers where torch does not look for modules, and reads their features."""
-
-    def __init__(self, given: Teacher | nn.Module | Mapping[str, Teacher | nn.Module]) -> None:
-        self.recorders: dict[str, Recorder] = {}
-        named = {"teacher": given} if isinstance(given, nn.Module) else dict(given)
-        self.by_name = {
-            name: teacher if isinstance(teacher, Teacher) else Teacher(teacher)
-            for name, teacher in named.items()
-        }
-
-    def check_apart_from(self, student: nn.Module) -> None:
-        """Refuses a student that was just frozen, since a teacher shares parameters with it."""
-        own = {id(parameter) for parameter in student.parameters()}
-        for name, teacher in self.by_name.items():
-            if any(id(parameter) in own for parameter in teacher.parameters()):
-                raise TeacherError(
-                    f"Teacher '{name}' shares parameters with the student, and a teacher is "
-                    "frozen. Give it a copy: Teacher(copy.deepcopy(model))."
-                )
-
-    def watch(self, links: Sequence[Link]) -> None:
-        """Puts hooks on the teachers that a link names; the others are never run."""
-        for name in dict.fromkeys(link.of for link in links):
-            taps = [tap for link in links if link.of == name for tap in link.teacher_taps]
-            self.recorders[name] = Recorder(self.by_name[name].model, taps)
-
-    def modules(self, link: Link) -> list[nn.Module | None]:
-        """The modules that give what a link taps of its teacher; None where a tap is an input."""
-        model = self.by_name[link.of].model
-        return [
-            find_module(model, tap.path) if tap.side == "output" else None
-            for tap in link.teacher_taps
-        ]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Teachers":
-        other = _Teachers(self.by_name)  # the same frozen teachers, with hooks of the copy's own
-        other.recorders = {name: recorder.twin() for name, recorder in self.recorders.items()}
-        return other
-
-
-def _named(links: Sequence[Link], teachers: _Teachers) -> tuple[Link, ...]:
+def _named(links: Sequence[Link], teachers: Teachers) -> tuple[Link, ...]:
     """The links with their names and teachers filled in."""
     result: list[Link] = []
     for link in links:
@@ -328,19 +258,6 @@ def _named(links: Sequence[Link], teachers: _Teachers) -> tuple[Link, ...]:
             raise ConfigError(f"Two links are named '{name}'. Give each a `name` of its own.")
         result.append(link.filled(name=name, of=of))
     return tuple(result)
-
-
-def _size(images: Tensor) -> tuple[int, int]:
-    if images.ndim != 4:
-        raise TapError(
-            f"Images of shape (B, C, H, W) are needed, got a tensor of shape {tuple(images.shape)}."
-        )
-    if not images.is_floating_point():
-        raise TapError(
-            f"Images of a floating-point type are needed, got {images.dtype}. Divide bytes by 255: "
-            "images / 255."
-        )
-    return images.shape[2], images.shape[3]
 
 
 @contextmanager

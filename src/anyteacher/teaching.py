@@ -1,0 +1,94 @@
+"""The teachers of a distiller: held apart from what is trained, and read for their features."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anyteacher.errors import ConfigError, TeacherError, did_you_mean
+from anyteacher.level import Source, size_of
+from anyteacher.link import Link
+from anyteacher.recorder import Recorder
+from anyteacher.taps import Tap, find_module
+from anyteacher.teacher import Teacher
+
+
+class Teachers:
+    """Holds the teachers where torch does not look for modules, and reads their features."""
+
+    def __init__(self, given: Teacher | nn.Module | Mapping[str, Teacher | nn.Module]) -> None:
+        self.recorders: dict[str, Recorder] = {}
+        named = {"teacher": given} if isinstance(given, nn.Module) else dict(given)
+        self.by_name = {
+            name: teacher if isinstance(teacher, Teacher) else Teacher(teacher)
+            for name, teacher in named.items()
+        }
+
+    def check_apart_from(self, student: nn.Module) -> None:
+        """Refuses a student that was just frozen, since a teacher shares parameters with it."""
+        own = {id(parameter) for parameter in student.parameters()}
+        for name, teacher in self.by_name.items():
+            if any(id(parameter) in own for parameter in teacher.parameters()):
+                raise TeacherError(
+                    f"Teacher '{name}' shares parameters with the student, and a teacher is "
+                    "frozen. Give it a copy: Teacher(copy.deepcopy(model))."
+                )
+
+    def watch(self, links: Sequence[Link]) -> None:
+        """Puts hooks on the teachers that a link names; the others are never run."""
+        for name in dict.fromkeys(link.of for link in links):
+            taps = [tap for link in links if link.of == name for tap in link.teacher_taps]
+            self.recorders[name] = Recorder(self.by_name[name].model, taps)
+
+    def modules(self, link: Link) -> list[nn.Module | None]:
+        """The modules that give what a link taps of its teacher; None where a tap is an input."""
+        model = self.by_name[link.of].model
+        return [
+            find_module(model, tap.path) if tap.side == "output" else None
+            for tap in link.teacher_taps
+        ]
+
+    def probe(self, name: str, example: Tensor) -> dict[Tap, Source]:
+        """The features of one teacher for a few images, and what its recorder has to know."""
+        teacher = self.by_name[name]
+        if not teacher.calibrated:
+            raise TeacherError(
+                f"Teacher '{name}' is random and has batch normalisations without statistics. "
+                "Call teacher.calibrate([images, …]) with a few batches first."
+            )
+        teacher.to(example.device)
+        teacher._stay_in_eval()
+        with torch.no_grad(), teacher.precision(example):
+            prepared = teacher.prepare(example)
+            features = self.recorders[name].probe(prepared, stop_early=teacher.stop_early)
+        return {tap: Source(feature, size_of(prepared)) for tap, feature in features.items()}
+
+    def features(
+        self, name: str, images: Tensor, given: Tensor | Mapping[str, Tensor] | None
+    ) -> dict[Tap, Source]:
+        """The features of one teacher.
+
+        Args:
+            name: Of the teacher.
+            images: What the student sees.
+            given: What the teachers see instead, if anything.
+        """
+        teacher = self.by_name[name]
+        if isinstance(given, Mapping):
+            if name not in given:
+                raise ConfigError(
+                    f"teacher_images has no images for teacher '{name}'. "
+                    f"{did_you_mean(name, given)}"
+                )
+            given = given[name]
+        teacher._stay_in_eval()
+        with torch.no_grad(), teacher.precision(images):
+            prepared = teacher.prepare(images if given is None else given)
+            _, features = self.recorders[name].run(prepared)
+        return {tap: Source(feature, size_of(prepared)) for tap, feature in features.items()}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Teachers":
+        other = Teachers(self.by_name)  # the same frozen teachers, with hooks of the copy's own
+        other.recorders = {name: recorder.twin() for name, recorder in self.recorders.items()}
+        return other
