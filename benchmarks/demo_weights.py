@@ -17,14 +17,15 @@ from anyteacher.demo.plan import DEPTH, DIGITS, Arm, Study
 from anyteacher.demo.run import run_one
 from anyteacher.report import Table, print_table
 
-WEIGHTS = (0.1, 0.3, 1.0, 3.0)
+# Half decades, wide enough that the best of each arm lies inside.
+WEIGHTS = {"depth": (0.1, 0.3, 1.0, 3.0), "digits": (0.1, 0.3, 1.0, 3.0, 10.0)}
 
 
 def choices(study: Study) -> list[Arm]:
     """The baseline, and every taught arm with every weight and form of comparison."""
     taught = [arm for arm in study.arms if arm.teacher != "none"]
     forms = ("positions", "pooled") if study.name == "depth" else ("pooled",)
-    grid = itertools.product(taught, forms, WEIGHTS)
+    grid = itertools.product(taught, forms, WEIGHTS[study.name])
     return [
         study.arms[0],
         *(

@@ -312,7 +312,7 @@ def test_a_loss_is_built_for_the_widths_that_it_will_see(direction, widths):
     student, teacher = FEATURES["maps"]
     module = nn.Identity()
     link = at.Link("s", "t", loss=Sized(), direction=direction)
-    made = Connection(link, student, teacher, [module])
+    made = Connection(link, student, teacher._replace(module=module))
     (loss,) = made.losses
     assert loss.widths == widths
     assert loss is not link.loss

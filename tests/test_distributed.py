@@ -55,6 +55,7 @@ def test_weights_have_moved_and_the_warm_up_was_counted(folders):
 
 
 def test_metrics_are_those_of_all_images(folders):
+    """199 images: one process sees one more than the other, and none is counted twice."""
     one, two = (read_curves(folder / "curves.csv") for folder in folders)
     assert one["val/top1"] == two["val/top1"]
     assert one["val/top5"] == two["val/top5"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from anyteacher.errors import LayoutError
 from anyteacher.layout import (
@@ -54,6 +55,34 @@ KNOWN = {
 def test_the_features_of_real_models_are_found(name):
     shape, image_size, expected = KNOWN[name]
     assert detect(shape, image_size) == expected
+
+
+class Mix(nn.Module):
+    """As a stage of Swin: linear layers and layer normalisation over the last axis."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm, self.mlp = nn.LayerNorm(width), nn.Linear(width, width)
+
+
+AMBIGUOUS = {
+    "Swin-B at 512": ((2, 128, 128, 128), (512, 512), Mix(128), "channels_last"),
+    "Swin-B at 512 x 1024": ((2, 64, 128, 256), (512, 1024), Mix(256), "channels_last"),
+    "a convolution at 512": ((2, 128, 128, 128), (512, 512), nn.Conv2d(3, 128, 4, 4), "map"),
+    "ConvNeXt at 512": (
+        (2, 128, 128, 128),
+        (512, 512),
+        nn.Sequential(nn.Conv2d(128, 128, 7), nn.LayerNorm(128), nn.Linear(128, 128)),
+        "map",
+    ),
+    "of unknown origin": ((2, 128, 128, 128), (512, 512), None, "map"),
+    "layers without a width": ((2, 128, 128, 128), (512, 512), nn.ReLU(), "map"),
+}
+
+
+@pytest.mark.parametrize(("shape", "size", "module", "kind"), AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_the_layers_tell_where_the_shape_does_not(shape, size, module, kind):
+    assert detect(shape, size, module) == Layout(kind)
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 3, 4, 5, 6), ()])

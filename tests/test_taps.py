@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from anyteacher.errors import TapError
-from anyteacher.taps import Tap, describe, find_module, items_of, select
+from anyteacher.taps import Tap, describe, find_module, items_of, select, tapped_module
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,9 @@ def test_wrappers_may_be_left_out_of_the_path():
     for model in (inner, compiled, nn.DataParallel(compiled)):
         assert find_module(model, "1.0") is inner[1][0]
     assert find_module(compiled, "_orig_mod.1") is inner[1]
+
+
+def test_the_module_behind_a_tap():
+    model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    assert tapped_module(model, Tap("1")) is model[1]
+    assert tapped_module(model, Tap.parse("input:1")) is None

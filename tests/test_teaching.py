@@ -35,10 +35,11 @@ def test_only_the_teachers_of_links_are_watched():
     assert not staff.by_name["b"].model[0]._forward_hooks
 
 
-def test_modules_behind_taps():
-    staff = watched([], a=model())
-    link = at.Link(["x", "y"], ["2", "input:2"], of="a")
-    assert staff.modules(link) == [staff.by_name["a"].model[2], None]
+def test_a_probe_knows_the_modules_behind_outputs():
+    staff = watched([at.Link(["x", "y"], ["2", "input:2"], of="a")], a=model())
+    last = staff.by_name["a"].model[2]
+    sources = staff.probe("a", torch.rand(2, 3, 8, 8)).values()
+    assert [source.module for source in sources] == [last, None]
 
 
 def test_features_come_with_the_size_that_the_teacher_sees():

@@ -23,7 +23,6 @@ class Connection(nn.Module):
         link: The description; its projector and loss are copied.
         student: The student's feature of the probe, or one a level.
         teacher: The teacher's feature of the probe, or one a level.
-        modules: The teacher's modules behind its taps, one a level, where they are known.
 
     Raises:
         LayoutError: when the features cannot be compared as the link says.
@@ -38,7 +37,6 @@ class Connection(nn.Module):
         link: Link,
         student: Source | Sequence[Source],
         teacher: Source | Sequence[Source],
-        modules: Sequence[nn.Module | None] = (),
     ) -> None:
         super().__init__()
         self.link = link
@@ -54,7 +52,7 @@ class Connection(nn.Module):
                 for level, ours, other in zip(self.levels, mine, theirs, strict=True)
             ]
             self.projector = self._built(widths)
-            self.losses = self._made(widths, modules or [None] * len(widths))
+            self.losses = self._made(widths, [source.module for source in theirs])
         except AnyteacherError as error:
             raise self._named(error) from error
         self.to(mine[0].feature.dtype)

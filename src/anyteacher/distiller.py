@@ -16,6 +16,7 @@ from anyteacher.link import Link
 from anyteacher.normalization import ImageNorm
 from anyteacher.recorder import Recorder
 from anyteacher.seeding import forked
+from anyteacher.taps import tapped_module
 from anyteacher.teacher import Teacher
 from anyteacher.teaching import Teachers
 
@@ -132,9 +133,11 @@ class Distiller(nn.Module):
             return nn.ModuleList(
                 Connection(
                     link,
-                    [Source(student_features[tap], size) for tap in link.student_taps],
+                    [
+                        Source(student_features[tap], size, tapped_module(self.student, tap))
+                        for tap in link.student_taps
+                    ],
                     [teacher_features[link.of][tap] for tap in link.teacher_taps],
-                    self._teachers.modules(link),
                 )
                 for link in self.links
             ).to(parameter.device)

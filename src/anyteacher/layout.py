@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyteacher.errors import LayoutError, did_you_mean
 
@@ -57,13 +57,16 @@ class Layout:
             raise LayoutError(f"Only tokens have a prefix or a grid to state, not '{self.kind}'.")
 
 
-def detect(shape: Sequence[int], image_size: Size) -> Layout:
+def detect(shape: Sequence[int], image_size: Size, module: nn.Module | None = None) -> Layout:
     """The layout of a feature of this shape, given the (height, width) of the model's input.
 
-    A 4-D feature is a channels-last map only where its last two axes cannot be the grid of such
-    an image and its middle axes can. Of a 3-D feature, so many leading tokens are taken for class
-    and register tokens that the rest fill a grid of the image's proportions: the usual numbers
-    (0, 1, 2, 5, 4) before others, strides that divide the image before others.
+    A 4-D feature is a channels-last map where its last two axes cannot be the grid of such an
+    image and its middle axes can. Where both can, the layers of the module that gave it tell: one
+    that mixes its last axis alone (linear layers, layer normalisation) gives a channels-last map.
+
+    Of a 3-D feature, so many leading tokens are taken for class and register tokens that the rest
+    fill a grid of the image's proportions: the usual numbers (0, 1, 2, 5, 4) before others,
+    strides that divide the image before others.
 
     >>> detect((2, 256, 8, 8), (64, 64)).kind, detect((2, 7, 7, 768), (224, 224)).kind
     ('map', 'channels_last')
@@ -81,11 +84,30 @@ def detect(shape: Sequence[int], image_size: Size) -> Layout:
     if len(shape) == 4:
         last = _plausible((shape[2], shape[3]), image_size)
         middle = _plausible((shape[1], shape[2]), image_size)
-        return Layout("channels_last" if middle and not last else "map")
+        by_shape = middle and not last
+        by_layers = middle and module is not None and _mixes_last_axis(module, shape)
+        return Layout("channels_last" if by_shape or by_layers else "map")
     raise LayoutError(
         f"A feature of shape {tuple(shape)} is neither a map (B, C, H, W) or (B, H, W, C), nor "
         "tokens (B, N, C), nor a vector (B, C). Tap another module, or an item of its output."
     )
+
+
+def _mixes_last_axis(module: nn.Module, shape: Sequence[int]) -> bool:
+    """Whether layers of the last axis' width are there, and none of the second's over a grid."""
+    layers = list(module.modules())
+    last = any(
+        (isinstance(layer, nn.Linear) and layer.out_features == shape[3])
+        or (isinstance(layer, nn.LayerNorm) and layer.normalized_shape[-1] == shape[3])
+        for layer in layers
+    )
+    second = any(
+        (isinstance(layer, nn.Conv2d) and layer.out_channels == shape[1])
+        or (isinstance(layer, nn.BatchNorm2d) and layer.num_features == shape[1])
+        or (isinstance(layer, nn.GroupNorm) and layer.num_channels == shape[1])
+        for layer in layers
+    )
+    return last and not second
 
 
 def _plausible(grid: Size, image_size: Size) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyteacher.errors import LayoutError, TapError
 from anyteacher.layout import Layout, Size, channels, check, detect, fills_grid
@@ -11,10 +11,17 @@ from anyteacher.link import Link
 
 
 class Source(NamedTuple):
-    """A feature (any layout) and the height and width of the images it came from."""
+    """A feature (any layout), where it came from, and how large the images were.
+
+    Attributes:
+        feature: The tensor behind a tap.
+        image_size: Height and width of the model's input.
+        module: What gave it, where that is known: in a probe, for the output of a module.
+    """
 
     feature: Tensor
     image_size: Size
+    module: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Level:
 
 def _detected(source: Source) -> Layout:
     """The layout found, its grid left open: later images may have another size or proportion."""
-    return replace(detect(source.feature.shape, source.image_size), grid=None)
+    return replace(detect(source.feature.shape, source.image_size, source.module), grid=None)
 
 
 def size_of(images: Tensor) -> Size:

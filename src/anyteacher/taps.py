@@ -83,6 +83,11 @@ def find_module(model: nn.Module, path: str) -> nn.Module:
     return module
 
 
+def tapped_module(model: nn.Module, tap: Tap) -> nn.Module | None:
+    """The module that gives what is tapped; None where the tap is an input."""
+    return find_module(model, tap.path) if tap.side == "output" else None
+
+
 def select(value: Any, tap: Tap) -> Tensor:
     """The tensor in what a module gave or took.
 

@@ -10,7 +10,7 @@ from anyteacher.errors import ConfigError, TeacherError, did_you_mean
 from anyteacher.level import Source, size_of
 from anyteacher.link import Link
 from anyteacher.recorder import Recorder
-from anyteacher.taps import Tap, find_module
+from anyteacher.taps import Tap, tapped_module
 from anyteacher.teacher import Teacher
 
 
@@ -41,14 +41,6 @@ class Teachers:
             taps = [tap for link in links if link.of == name for tap in link.teacher_taps]
             self.recorders[name] = Recorder(self.by_name[name].model, taps)
 
-    def modules(self, link: Link) -> list[nn.Module | None]:
-        """The modules that give what a link taps of its teacher; None where a tap is an input."""
-        model = self.by_name[link.of].model
-        return [
-            find_module(model, tap.path) if tap.side == "output" else None
-            for tap in link.teacher_taps
-        ]
-
     def probe(self, name: str, example: Tensor) -> dict[Tap, Source]:
         """The features of one teacher for a few images, and what its recorder has to know."""
         teacher = self.by_name[name]
@@ -62,7 +54,10 @@ class Teachers:
         with torch.no_grad(), teacher.precision(example):
             prepared = teacher.prepare(example)
             features = self.recorders[name].probe(prepared, stop_early=teacher.stop_early)
-        return {tap: Source(feature, size_of(prepared)) for tap, feature in features.items()}
+        return {
+            tap: Source(feature, size_of(prepared), tapped_module(teacher.model, tap))
+            for tap, feature in features.items()
+        }
 
     def features(
         self, name: str, images: Tensor, given: Tensor | Mapping[str, Tensor] | None

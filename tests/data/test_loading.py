@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from anyteacher.data import ResumableLoader, ResumableSampler, collate
-from anyteacher.data.loading import Samples
+from anyteacher.data.loading import Samples, Share
 from anyteacher.errors import ConfigError
 
 
@@ -143,3 +143,28 @@ def test_lightning_resumes_with_the_very_next_batch(tmp_path, step):
     whole = fit(tmp_path, step)
     assert len(whole) == 15
     assert fit(tmp_path, step, resume=tmp_path / f"step={step}.ckpt") == whole[step:]
+
+
+@pytest.mark.parametrize("length", [2, 3, 5, 8, 9, 23])
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("wanted", [1, 2, 3, 4, 50])
+def test_processes_share_the_samples_and_have_as_many_batches(length, world, wanted):
+    if length < world:
+        with pytest.raises(ConfigError, match=r"3 processes cannot share 2 samples"):
+            Share(Numbers(length), world, 0)
+        return
+    shares = [Share(Numbers(length), world, rank) for rank in range(world)]
+    assert sorted(itertools.chain(*shares)) == list(range(length))
+    assert [len(share) for share in shares] == [len(list(share)) for share in shares]
+    (size,) = {share.common_batch_size(wanted) for share in shares}
+    assert len({-(-len(share) // size) for share in shares}) == 1
+    if len({len(share) for share in shares}) == 1:
+        assert size == wanted
+
+
+def test_the_epoch_is_asked_for_where_it_is_known():
+    loader = ResumableLoader(Numbers(20), 4, epoch=lambda: 3)
+    expected = ResumableLoader(Numbers(20), 4)
+    expected.sampler.set_epoch(3)
+    loader.sampler.set_epoch(7)  # as a framework may
+    assert numbers(loader) == numbers(expected)
