@@ -36,7 +36,8 @@ class Link:
             student's into the teacher's; `none` projects neither.
         weight: Factor of the loss in the total; 0 or more.
         level_weights: Factor of each level's loss; empty for 1 each. The link's loss is their sum.
-        warmup: Number of training steps over which the weight grows linearly to its full value.
+        warmup: Number of training steps over which the weight grows linearly to its full value; a
+            step is a forward pass in training mode, so accumulated batches count each.
         compare: `positions` compares the features place by place, `pooled` their means over all
             places, one row an image.
         grid: The side whose grid is kept where the two differ.
