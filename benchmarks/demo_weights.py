@@ -18,7 +18,7 @@ from anyteacher.demo.run import run_one
 from anyteacher.report import Table, print_table
 
 # Half decades, wide enough that the best of each arm lies inside.
-WEIGHTS = {"depth": (0.1, 0.3, 1.0, 3.0), "digits": (0.1, 0.3, 1.0, 3.0, 10.0)}
+WEIGHTS = {"depth": (0.1, 0.3, 1.0, 3.0), "digits": (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)}
 
 
 def choices(study: Study) -> list[Arm]:

@@ -59,16 +59,15 @@ class Study:
         return "min" if self.name == "depth" else "max"
 
 
-# What is compared, and how strongly, was chosen on validation data with other seeds. The whole
-# grid is `python benchmarks/demo_weights.py`; for depth it was run on two seeds and, for the
-# random teacher, not to its end.
+# What is compared, and how strongly, is for each arm the best of one grid on validation data, with
+# other seeds: `python benchmarks/demo_weights.py`.
 DEPTH = Study(
     "depth",
     (
         Arm("alone"),
         Arm("traditional", "segmentation", "traditional", 1.0),
-        Arm("inverted", "segmentation", "inverted", 0.3),
-        Arm("inverted, random", "random", "inverted", 0.3),
+        Arm("inverted", "segmentation", "inverted", 0.3, "pooled"),
+        Arm("inverted, random", "random", "inverted", 1.0),
     ),
     seeds=(0, 1, 2),
     steps=240,
@@ -80,8 +79,8 @@ DIGITS = Study(
     "digits",
     (
         Arm("alone"),
-        Arm("traditional, random", "random", "traditional", 0.1, "pooled"),
-        Arm("inverted, random", "random", "inverted", 0.5, "pooled"),
+        Arm("traditional, random", "random", "traditional", 0.3, "pooled"),
+        Arm("inverted, random", "random", "inverted", 10.0, "pooled"),
     ),
     seeds=tuple(range(20)),
     steps=300,
