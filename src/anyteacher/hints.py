@@ -11,6 +11,7 @@ from anyteacher import models
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import AnyteacherError, did_you_mean
 from anyteacher.losses import Loss
+from anyteacher.methods.about import known
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
@@ -51,6 +52,7 @@ def catalogue() -> str:
         f"  {kind + ':':12s}{', '.join(cls.__name__ for cls in known_classes(*bases))}"
         for kind, bases in KINDS.items()
     ]
+    lines.append(f"  {'methods:':12s}{', '.join(known())}")
     lines.append(f"  {'students:':12s}{', '.join(_students())}, or any torch module")
     return (
         "Known by name (any other class by its import path):\n" + "\n".join(lines) + "\n\n"
