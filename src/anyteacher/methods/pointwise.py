@@ -188,7 +188,8 @@ def mgd(
     Taps: the levels of the feature pyramid for detection, the last map otherwise.
     Original: traditional. For segmentation they hide 0.75 of the positions, for classification
         0.15 of the channels, with a weight of 7e-5: `losses.MGD(0.15, mask="channels")`.
-    Weight: 2e-5, the authors' for detection and segmentation, of the sum over the elements.
+    Weight: 2e-5, the authors' for detection and segmentation, of the sum over the elements: a small
+        map wants more.
     """
     return linked(
         "mgd",
