@@ -14,6 +14,7 @@ _CHECKED = (
     "layout",
     "link",
     "losses",
+    "methods",
     "normalization",
     "parallel",
     "projectors",

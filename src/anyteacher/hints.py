@@ -70,7 +70,7 @@ def cause(error: BaseException) -> AnyteacherError | None:
 
 def explain(message: str, parser: ArgumentParser) -> str:
     """A message of the parser in one line, with the nearest known name where a name is wrong."""
-    keys = re.findall(r'[Pp]arser key "([\w.]+)":', message)
+    keys = list(dict.fromkeys(re.findall(r'[Pp]arser key "([\w.]+)":', message)))
     where = f"{'.'.join(keys)}: " if keys else ""
     for pattern, rule in _RULES.items():
         if match := re.search(pattern, message):
@@ -106,6 +106,12 @@ def _no_class(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> 
     return f"no class '{path}'. {did_you_mean(path, known)} Other classes go by their import path."
 
 
+def _no_settings(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    given = match[1]
+    method = " For a method write {method: NAME}, or the flag --distillation NAME."
+    return f"'{given}' is no file of settings.{method if keys == ['distillation'] else ''}"
+
+
 def _missing(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
     names = match[1].split(", ")
     if "run" in names:
@@ -132,6 +138,7 @@ _RULES: dict[str, Callable[[re.Match[str], list[str], ArgumentParser], str]] = {
     r"import path string: (\S+)": _no_class,
     r"class_path '([\w.]+)':\s+(?:No module named|module ')": _no_class,
     r"arguments are required: ([\w., -]+)": _missing,
+    r"Unable to load config ['\"]([^'\"]*)": _no_settings,
     r"Literal\[([^]]+)\]": _no_choice,
     r"Expected (?:an? )?<class": _wrong_type,
 }
