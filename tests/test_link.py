@@ -32,7 +32,7 @@ def test_a_direction_without_a_meaning_is_refused_when_asked():
     link = at.Link("a", "b", loss=at.losses.AB())
     with pytest.raises(
         ConfigError,
-        match=r"AB cannot be used with direction='inverted', only with 'traditional' or 'none': its",
+        match=r"AB cannot be used with direction='inverted', only with 'traditional' or 'none'",
     ):
         link.check_direction()
     for direction in at.losses.AB.directions:

@@ -86,8 +86,9 @@ def test_a_name_stands_in_place_of_the_taps():
     assert [link.name for link in links] == names
 
 
-def test_the_same_taps_count_once():
-    assert len(links_by("fitnet", [Link("a", "b"), Link("a", "b", loss=SP(), name="x")])) == 1
+def test_the_same_taps_count_once_as_they_are_first_given():
+    (link,) = links_by("fitnet", [Link("a", "b"), Link("a", "b", loss=SP(), name="x")])
+    assert link.name == "fitnet a<-b"
     two = [Link("a", "b", of="big"), Link("a", "b", of="small")]
     assert [link.of for link in links_by("fitnet", two)] == ["big", "small"]
 
