@@ -15,6 +15,7 @@ _CHECKED = (
     "level",
     "link",
     "losses",
+    "methods",
     "normalization",
     "parallel",
     "projectors",

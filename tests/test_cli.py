@@ -69,6 +69,23 @@ WRONG = {
     "link's type": ([link(weight="much")], ["links.weight", "'much' is no float"]),
     "link's weight": ([link(weight=-1.0)], ["weight and warmup must be 0 or more", "-1.0"]),
     "link's teacher": ([link(of="other")], ["names the teacher 'other'", "teacher"]),
+    "method": (["--distillation=fitnett"], ["no method 'fitnett'", "mean fitnet?", "All: ab, at"]),
+    "method's case": (["--distillation", "FitNet"], ["no method 'FitNet'", "mean fitnet?"]),
+    "method's argument": (["--distillation", "crd"], ["crd needs samples", "'crd(samples=…)'"]),
+    "method in brackets": (["--distillation", "crd(9"], ["'crd(9' is no file", "{method: NAME}"]),
+    "method without taps": (
+        ["--distillation=fitnet", f"{LINKS}=[]"],
+        ["fitnet needs taps", "distillation.links", "`anyteacher taps TEACHER --student STUDENT`"],
+    ),
+    "method's direction": (
+        ["--distillation=ab", "--distillation.direction=inverted"],
+        ["AB cannot be used with direction='inverted'", "'traditional' or 'none'"],
+    ),
+    "method of other classes": (
+        ["--distillation=kd", link(student="head", teacher="head")],
+        ["Link 'kd head<-head'", "KD needs the same width", "10 channels", "5 from the teacher"],
+    ),
+    "method of levels": (["--distillation=fsp"], ["FSP", "needs 2 or more", "a list of taps"]),
     "tap": ([link(student="stages.7")], ["no module 'stages.7'", "mean stages.1"]),
     "levels": (
         [link(student=["stages.0", "stages.1"])],
@@ -115,6 +132,7 @@ WRONG_YAML = {
     "class": ("task: {class_path: Depht}", ["'Depht'", "mean Depth"]),
     "class's key": ("task: {class_path: Depth, init_args: {max_dept: 1}}", ["mean max_depth"]),
     "link": ("distillation: {links: [{student: a, teacher: b, los: MSE}]}", ["mean loss"]),
+    "method": ("distillation: fitnet", ["distillation: 'fitnet' is no file", "{method: NAME}"]),
     "syntax": ("task: [", ["Problems parsing config", "line 2"]),
 }
 
@@ -239,6 +257,68 @@ def test_a_link_over_several_levels(call, tmp_path, case, direction):
     assert call("test", folder)[0] == 0
 
 
+METHOD = [
+    ["--distillation", "fitnet"],
+    ["--distillation=fitnet"],
+    ["--distillation.method=fitnet"],
+    ["--distillation.method", "fitnet()"],
+]
+
+
+def test_a_method_by_its_name_however_it_is_given(call, run, tmp_path):
+    (tmp_path / "named.yaml").write_text("distillation: {method: fitnet}\n")
+    weights = set()
+    for number, flags in enumerate([*METHOD, [f"--config={tmp_path / 'named.yaml'}"]]):
+        folder = tmp_path / str(number)
+        assert call("fit", CONFIG, f"--output={folder}", *flags)[0] == 0
+        assert "train/fitnet stages.1<-stages.1" in read_curves(folder / "curves.csv")
+        weights.add((folder / STUDENT).read_bytes())
+    assert len(weights) == 1
+    assert (run / STUDENT).read_bytes() not in weights
+
+
+@pytest.mark.parametrize("method", ["rkd", "crd(samples=80)", "ab", "ofd"])
+def test_a_run_by_a_method_says_so_and_reads_back(call, tmp_path, method):
+    folder, again = tmp_path / "run", tmp_path / "again"
+    assert call("fit", CONFIG, f"--output={folder}", "--distillation", method)[0] == 0
+    saved = yaml.safe_load((folder / "config.yaml").read_text())["distillation"]
+    assert saved["method"] == method
+    assert (saved["links"][0]["student"], saved["links"][0]["warmup"]) == ("stages.1", 7)
+    assert call("fit", f"--config={folder / 'config.yaml'}", f"--output={again}")[0] == 0
+    assert (again / STUDENT).read_bytes() == (folder / STUDENT).read_bytes()
+    assert call("test", folder)[0] == 0
+    Image.new("L", (8, 8), 90).save(tmp_path / "one.png")
+    images = f"--images={tmp_path / 'one.png'}"
+    assert call("predict", folder, images, f"--output={tmp_path / 'out'}")[0] == 0
+
+
+def test_a_method_takes_the_common_direction_and_weight(call, tmp_path):
+    totals = {}
+    for flag in ("direction=inverted", "direction=none", "weight=0.5"):
+        folder = tmp_path / flag
+        flags = ["--distillation=at", f"--distillation.{flag}"]
+        assert call("fit", CONFIG, f"--output={folder}", *flags)[0] == 0
+        curves = read_curves(folder / "curves.csv")
+        task, loss, total = (
+            curves[f"train/{name}"][0][1] for name in ("task", "at stages.1<-stages.1", "total")
+        )
+        assert total == pytest.approx(task + (500 if "weight" in flag else 1000) * loss, rel=1e-4)
+        totals[flag] = total
+    assert len(set(totals.values())) == 3
+
+
+@pytest.mark.parametrize("method", ["fsp", "kd_svd", "reviewkd"])
+def test_links_are_the_levels_of_a_method_over_levels(call, tmp_path, method):
+    links = [{"student": f"stages.{n}", "teacher": f"stages.{n}"} for n in range(2)]
+    flags = [f"{LINKS}={json.dumps(links)}", "--distillation", method]
+    folder, again = tmp_path / "run", tmp_path / "again"
+    assert call("fit", CONFIG, f"--output={folder}", *flags)[0] == 0
+    curves = read_curves(folder / "curves.csv")
+    assert f"train/{method} stages.0+stages.1<-stages.0+stages.1" in curves
+    assert call("fit", f"--config={folder / 'config.yaml'}", f"--output={again}")[0] == 0
+    assert (again / STUDENT).read_bytes() == (folder / STUDENT).read_bytes()
+
+
 def test_lightnings_callbacks_by_name(call, tmp_path):
     stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/top1"]
     stop += ["--trainer.callbacks.stopping_threshold=0.0", "--trainer.callbacks.mode=max"]
@@ -314,6 +394,7 @@ def test_help_of_fit_names_what_can_be_chosen(capsys):
     assert "  tasks:      Classification, Depth, Segmentation\n" in out
     assert re.search(r"\n  losses:     .*\bMSE,", out)
     assert re.search(r"\n  projectors: ABF, .*\bLinear,", out)
+    assert re.search(r"\n  methods:    ab, at, .*\bfitnet, .*\bvkd\n", out)
     losses = out.partition("losses:")[2].partition("projectors:")[0].replace(",", " ").split()
     assert {"Cosine", "LogSum", "MSE"} <= set(losses)
     assert losses == sorted(losses)

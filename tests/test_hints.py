@@ -3,7 +3,7 @@ import inspect
 import pytest
 from jsonargparse import ArgumentParser
 
-from anyteacher import losses, projectors
+from anyteacher import losses, methods, projectors
 from anyteacher.errors import ConfigError
 from anyteacher.hints import KINDS, catalogue, cause, explain, known_classes
 from anyteacher.losses import FeatureLoss
@@ -26,6 +26,7 @@ def test_the_catalogue_has_a_line_for_every_kind():
         line = next(line for line in text.splitlines() if line.strip().startswith(f"{kind}:"))
         assert all(cls.__name__ in line for cls in known_classes(*bases))
     assert "anyteacher.models.EncoderDecoder" in text
+    assert f"  methods:    {', '.join(sorted(methods.__all__))}\n" in text
 
 
 def test_classes_of_others_and_private_ones_are_not_listed():

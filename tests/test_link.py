@@ -28,6 +28,17 @@ def test_impossible_settings_are_refused(setting, value, message, unchecked):
         at.Link("s", "t", **{setting: value})
 
 
+def test_a_direction_without_a_meaning_is_refused_when_asked():
+    link = at.Link("a", "b", loss=at.losses.AB())
+    with pytest.raises(
+        ConfigError,
+        match=r"AB cannot be used with direction='inverted', only with 'traditional' or 'none'",
+    ):
+        link.check_direction()
+    for direction in at.losses.AB.directions:
+        link.filled(direction=direction).check_direction()
+
+
 def test_the_weight_grows_during_the_warm_up():
     link = at.Link("s", "t", weight=2.0, warmup=4)
     weights = [float(link.weight_at(torch.tensor(step))) for step in range(6)]

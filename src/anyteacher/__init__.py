@@ -1,6 +1,6 @@
 """Cross-task knowledge distillation: train a small vision model with any teacher, or with none."""
 
-from anyteacher import losses, projectors, teachers
+from anyteacher import losses, methods, projectors, teachers
 from anyteacher.distiller import Distiller, Output
 from anyteacher.errors import AnyteacherError
 from anyteacher.layout import Layout
@@ -22,6 +22,7 @@ __all__ = [
     "Tap",
     "Teacher",
     "losses",
+    "methods",
     "projectors",
     "teachers",
 ]

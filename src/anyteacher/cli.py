@@ -1,6 +1,7 @@
 """The command `anyteacher`: its subcommands, and errors that a person can act on."""
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ def _run(command: str, rest: list[str]) -> int:
     hints = importlib.import_module("anyteacher.hints")
     parser, handler = parsers.make_parser(command, COMMANDS[command])
     try:
-        settings = parser.parse_args(_afresh(_with_run_config(command, rest)))
+        settings = parser.parse_args(_afresh(_by_method(_with_run_config(command, rest))))
     except jsonargparse.ArgumentError as error:
         raise ConfigError(hints.explain(str(error), parser)) from error
     return int(handler(parser, settings))
@@ -104,6 +105,21 @@ def _split(rest: list[str], flag: str) -> tuple[list[str], list[str]]:
             others.append(part)
         waiting = not waiting and part == flag
     return values, others
+
+
+def _by_method(rest: list[str]) -> list[str]:
+    """Writes `--distillation fitnet` in full; what is no name of a method stays as it is."""
+    flag, named = "--distillation", re.compile(r"[A-Za-z]\w*(\(.*\))?", re.ASCII)
+    written: list[str] = []
+    for part in rest:
+        name, equals, value = part.partition("=")
+        if written and written[-1] == flag and named.fullmatch(part):
+            written[-1] = f"{flag}.method={part}"
+        elif name == flag and equals and named.fullmatch(value):
+            written.append(f"{flag}.method={value}")
+        else:
+            written.append(part)
+    return written
 
 
 def _afresh(rest: list[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """What the subcommands do, once their settings are read."""
 
-import ast
 import importlib
 import inspect
 import json
@@ -26,6 +25,7 @@ from anyteacher.errors import ConfigError, DataError, did_you_mean
 from anyteacher.hints import cause
 from anyteacher.images import replacing
 from anyteacher.losses import Loss
+from anyteacher.methods.named import written_call
 from anyteacher.predict import predict_folder
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.report import Table, print_table
@@ -65,7 +65,8 @@ def _instantiate_alone(
     parser: ArgumentParser, settings: Namespace
 ) -> tuple[experiment.Experiment, dict[str, Any]]:
     """The same without what a trained student needs no more: a teacher may be large, or gone."""
-    settings.teacher, settings.distillation.links = None, []
+    settings.teacher = None
+    settings.distillation.links, settings.distillation.method = [], ""
     return _instantiate(parser, settings)
 
 
@@ -234,13 +235,8 @@ def _named_model(name: str) -> Teacher:
 def _by_import_path(name: str) -> nn.Module:
     """A model from `package.Class` or `package.Class(width=24)`; the values are literals."""
     try:
-        tree = ast.parse(name, mode="eval").body
-        call = tree if isinstance(tree, ast.Call) else None
-        module, _, attribute = ast.unparse(call.func if call else tree).rpartition(".")
-        if call and (call.args or any(keyword.arg is None for keyword in call.keywords)):
-            raise ValueError("arguments go by name")
-        keywords = call.keywords if call else []
-        arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in keywords}
+        path, arguments = written_call(name)
+        module, _, attribute = path.rpartition(".")
         found = importlib.import_module(module)
     except (ImportError, SyntaxError, ValueError) as error:
         raise ConfigError(

@@ -59,12 +59,7 @@ class Connection(nn.Module):
 
     def _check_loss(self) -> None:
         link, name = self.link, type(self.link.loss).__name__
-        if link.direction not in link.loss.directions:
-            allowed = " or ".join(f"'{direction}'" for direction in link.loss.directions)
-            raise ConfigError(
-                f"{name} cannot be used with direction='{link.direction}', only with {allowed}: "
-                f"{link.loss.because}."
-            )
+        link.check_direction()
         if link.loss.form == "images" and link.compare == "positions":
             raise ConfigError(
                 f"{name} compares one vector an image: {link.loss.because}. Use compare='pooled'."

@@ -22,6 +22,7 @@ from anyteacher.images import replacing
 from anyteacher.link import Link
 from anyteacher.logs import CurveLogger
 from anyteacher.losses import Direction
+from anyteacher.methods.named import links_by, method_named
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
@@ -38,25 +39,34 @@ class Distillation:
 
     Args:
         links: What is compared; none trains the student alone.
+        method: A method by name, such as `fitnet` or `crd(samples=1000)`. It decides how the taps
+            of the links are compared, in place of all that the links say of it; empty for the
+            links as they are.
         direction: For all links in place of their own: `inverted`, `traditional` or `none`.
         weight: Multiplies the weight of every link; 0 or more.
     """
 
     links: list[Link] = field(default_factory=list)
+    method: str = ""
     direction: Direction | None = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.method:
+            method_named(self.method)
         if self.weight < 0:
             raise ConfigError(f"The weight of distillation must be 0 or more, got {self.weight}.")
 
     def resolved(self) -> tuple[Link, ...]:
         """The links with the common settings in them."""
+        links = self.links
+        if self.method:
+            links = links_by(self.method, links, self.direction)
         return tuple(
             replace(
                 link, weight=self.weight * link.weight, direction=self.direction or link.direction
             )
-            for link in self.links
+            for link in links
         )
 
 

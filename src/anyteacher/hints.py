@@ -11,6 +11,7 @@ from anyteacher import models
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import AnyteacherError, did_you_mean
 from anyteacher.losses import Loss
+from anyteacher.methods.about import known
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
@@ -51,6 +52,7 @@ def catalogue() -> str:
         f"  {kind + ':':12s}{', '.join(cls.__name__ for cls in known_classes(*bases))}"
         for kind, bases in KINDS.items()
     ]
+    lines.append(f"  {'methods:':12s}{', '.join(known())}")
     lines.append(f"  {'students:':12s}{', '.join(_students())}, or any torch module")
     return (
         "Known by name (any other class by its import path):\n" + "\n".join(lines) + "\n\n"
@@ -68,7 +70,7 @@ def cause(error: BaseException) -> AnyteacherError | None:
 
 def explain(message: str, parser: ArgumentParser) -> str:
     """A message of the parser in one line, with the nearest known name where a name is wrong."""
-    keys = re.findall(r'[Pp]arser key "([\w.]+)":', message)
+    keys = list(dict.fromkeys(re.findall(r'[Pp]arser key "([\w.]+)":', message)))
     where = f"{'.'.join(keys)}: " if keys else ""
     for pattern, rule in _RULES.items():
         if match := re.search(pattern, message):
@@ -104,6 +106,12 @@ def _no_class(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> 
     return f"no class '{path}'. {did_you_mean(path, known)} Other classes go by their import path."
 
 
+def _no_settings(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    given = match[1]
+    method = " For a method write {method: NAME}, or the flag --distillation NAME."
+    return f"'{given}' is no file of settings.{method if keys == ['distillation'] else ''}"
+
+
 def _missing(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
     names = match[1].split(", ")
     if "run" in names:
@@ -130,6 +138,7 @@ _RULES: dict[str, Callable[[re.Match[str], list[str], ArgumentParser], str]] = {
     r"import path string: (\S+)": _no_class,
     r"class_path '([\w.]+)':\s+(?:No module named|module ')": _no_class,
     r"arguments are required: ([\w., -]+)": _missing,
+    r"Unable to load config ['\"]([^'\"]*)": _no_settings,
     r"Literal\[([^]]+)\]": _no_choice,
     r"Expected (?:an? )?<class": _wrong_type,
 }

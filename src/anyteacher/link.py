@@ -116,6 +116,20 @@ class Link:
                 f"levels, got {weights}."
             )
 
+    def check_direction(self) -> None:
+        """Refuses a direction in which the loss has no meaning.
+
+        Raises:
+            ConfigError: naming the loss, the directions it has, and why.
+        """
+        if self.direction in self.loss.directions:
+            return
+        allowed = " or ".join(f"'{direction}'" for direction in self.loss.directions)
+        raise ConfigError(
+            f"{type(self.loss).__name__} cannot be used with direction='{self.direction}', only "
+            f"with {allowed}: {self.loss.because}."
+        )
+
     @cached_property
     def student_taps(self) -> tuple[Tap, ...]:
         """The student's taps, parsed, one a level."""
