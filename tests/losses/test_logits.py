@@ -170,6 +170,17 @@ def test_an_extreme_teacher_leaves_a_finite_gradient():
         assert teacher.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e3])
+def test_a_constant_row_has_z_scores_of_zero_and_no_great_gradient(constant):
+    """The start of a student whose last layer is zero: rounding is not stretched."""
+    student = torch.full((4, 7, 5, 3), constant).requires_grad_()
+    teacher = torch.randn(4, 7, 5, 3)
+    value = standardized_kd(student, teacher)
+    assert float(value.detach()) == pytest.approx(float(standardized_kd(0 * teacher, teacher)))
+    value.backward()
+    assert 0 < student.grad.abs().max() < 1
+
+
 def test_modules_pass_their_settings_on():
     student, teacher = pair((4, 5))
     targets = torch.tensor([0, 1, 7, 4])

@@ -218,10 +218,12 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _z_scores(logits: Tensor, eps: float) -> Tensor:
-    centred = logits - logits.mean(1, keepdim=True)
+    mean = logits.mean(1, keepdim=True)
+    centred = logits - mean
     variance = centred.square().sum(1, keepdim=True) / (logits.shape[1] - 1)
-    # The root has no slope at zero; where the row is constant its scores are zero anyhow.
-    deviation = torch.where(variance > 0, variance, 1.0).sqrt()
+    # Of a constant row only the rounding of its mean would be stretched, by 1 / eps.
+    varies = variance > (4 * torch.finfo(logits.dtype).eps * mean).square()
+    deviation = torch.where(varies, variance, 1.0).sqrt()
     return centred / (deviation + eps)
 
 
