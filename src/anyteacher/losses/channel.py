@@ -35,8 +35,8 @@ def inter_channel_correlation(
     >>> inter_channel_correlation(unlike, torch.ones(1, 2, 2, 2))
     tensor(1.)
 
-    Source: Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved Knowledge
-    Distillation", ICCV 2021.
+    Source: Liu, Huang, Lin, Xie, Wang, Chang and Liang, "Exploring Inter-Channel Correlation for
+    Diversity-preserved Knowledge Distillation", ICCV 2021.
     """
     mine, theirs = flat_maps("inter_channel_correlation", student, teacher, grids=False)
     if unit == "rows":

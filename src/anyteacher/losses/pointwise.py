@@ -73,8 +73,8 @@ def log_sum(
 class MSE(FeatureLoss):
     """Mean squared error over all elements.
 
-    Source: Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, which has half the sum
-    of squares and trains the hint in a stage of its own.
+    Source: Romero, Ballas, Kahou, Chassang, Gatta and Bengio, "FitNets: Hints for Thin Deep Nets",
+    ICLR 2015, which has half the sum of squares and trains the hint in a stage of its own.
     """
 
     def forward(self, student: Feature, teacher: Feature) -> Scalar:
