@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from anyteacher.errors import ConfigError, LayoutError
-from anyteacher.normalization import IMAGENET, ImageNorm, normalize, standardize, whiten
+from anyteacher.normalization import (
+    IMAGENET,
+    ImageNorm,
+    inverse_length,
+    normalize,
+    standardize,
+    unit_length,
+    whiten,
+)
 
 EPS = 1e-5
 
@@ -54,6 +62,32 @@ def test_constants_stay_finite_and_half_precision_is_left(how):
         y.sum().backward()
         assert y.isfinite().all()
         assert x.grad.isfinite().all()
+
+
+def test_what_is_zero_has_no_direction_and_no_gradient():
+    x = torch.randn(3, 4, 2, 2)
+    x[1, :, 0, 1] = 0
+    uneven = torch.randn_like(x)
+    for how in (
+        lambda y: normalize(y, "l2"),
+        lambda y: unit_length(y, 1),
+        lambda y: y * inverse_length(y, 1),
+    ):
+        y = x.clone().requires_grad_()
+        result = how(y)
+        (result * uneven).sum().backward()
+        lengths = result.detach().norm(dim=1)
+        assert lengths[1, 0, 1] == 0
+        assert y.grad[1, :, 0, 1].abs().max() == 0
+        lengths[1, 0, 1] = 1
+        torch.testing.assert_close(lengths, torch.ones(3, 2, 2))
+        assert y.grad.abs().max() < 1e3
+
+
+def test_a_length_below_the_least_is_divided_by_that():
+    x = torch.tensor([[3e-7, 4e-7]], dtype=torch.float64)
+    torch.testing.assert_close(normalize(x, "l2"), x / EPS)
+    torch.testing.assert_close(unit_length(x, 1), x / 5e-7)
 
 
 def slow_whiten(x):

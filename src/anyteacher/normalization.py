@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,8 +20,8 @@ def normalize(x: Float[Tensor, "b c *grid"], how: Norm, eps: float = 1e-5) -> Te
         how: `none`; `batch`: every channel to zero mean and unit variance over the batch and its
             positions, without learned parameters or running statistics (under data parallelism:
             over the process's own share of the batch); `layer`: every position to zero mean and
-            unit variance over its channels; `l2`: every position to unit length; `whiten`: as
-            `batch`, and the channels uncorrelated with each other.
+            unit variance over its channels; `l2`: every position to unit length, but for those that
+            are zero; `whiten`: as `batch`, and the channels uncorrelated with each other.
         eps: Added to the variance, or the least length divided by.
 
     Raises:
@@ -44,7 +43,7 @@ def normalize(x: Float[Tensor, "b c *grid"], how: Norm, eps: float = 1e-5) -> Te
     if how == "layer":
         return standardize(x, [1], eps)
     if how == "l2":
-        return F.normalize(x, dim=1, eps=eps)
+        return unit_length(x, 1, eps)
     if how == "whiten":
         return whiten(x, eps)
     raise ConfigError(f"Unknown normalisation '{how}'. {did_you_mean(how, get_args(Norm))}")
@@ -54,6 +53,27 @@ def standardize(x: Tensor, axes: list[int], eps: float = 1e-5) -> Tensor:
     """Zero mean and unit variance over the given axes; one row alone becomes zero."""
     variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
     return (x - mean) * (variance + eps).rsqrt()
+
+
+def inverse_length(x: Tensor, axis: int, eps: float = 1e-12) -> Tensor:
+    """1 over the length of each row along an axis, kept; 0 without a gradient for zeros.
+
+    A position, or a channel of an image, that is zero is common after a ReLU. Divided by the least
+    length allowed, it would have a gradient of the size of 1 / eps and drown all others.
+    """
+    length: Tensor = torch.linalg.vector_norm(x, dim=axis, keepdim=True)
+    return torch.where(length > 0, length.clamp(min=eps).reciprocal(), 0.0)
+
+
+def unit_length(x: Tensor, axis: int, eps: float = 1e-12) -> Tensor:
+    """Rows of unit length along an axis; a row of zeros has no direction, and no gradient.
+
+    Args:
+        x: The rows.
+        axis: Along which they run.
+        eps: The least length divided by.
+    """
+    return x * inverse_length(x, axis, eps)
 
 
 def whiten(x: Float[Tensor, "b c *grid"], eps: float = 1e-5) -> Float[Tensor, "b c *grid"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rows.base import gradient_sizes, with_zeros
 from rows.levels import LEVEL_TABLE, LEVELS, sides
 from torch import nn
 
@@ -86,6 +87,22 @@ def test_zeros_and_constants_stay_finite(cls, shapes, constants):
         for constant in constants
     )
     finite(LEVEL_TABLE[cls].make(), student, teacher)
+
+
+@every_loss
+@pytest.mark.parametrize("what", ["channel", "position", "image"])
+def test_the_gradient_of_what_is_zero_is_of_the_size_of_others(cls, what):
+    loss, usual = LEVEL_TABLE[cls].make(), sides(((4, 5, 4, 6), (4, 6, 2, 3)), torch.float32)
+    loss(*usual).backward()
+    for which in [(0,), (1,), (0, 1)]:
+        both = [
+            [with_zeros(x, what) if side in which else x.detach().requires_grad_() for x in levels]
+            for side, levels in enumerate(usual)
+        ]
+        loss(*both).backward()
+        for levels, others in zip(both, usual, strict=True):
+            for x, other in zip(levels, others, strict=True):
+                assert gradient_sizes(x).max() < 1e3 * gradient_sizes(other).median()
 
 
 @every_loss

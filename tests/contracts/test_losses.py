@@ -13,7 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from rows.base import CLASSES, built, largest, pair, shapes_of, told, value
+from rows.base import (
+    CLASSES,
+    built,
+    gradient_sizes,
+    largest,
+    pair,
+    shapes_of,
+    told,
+    value,
+    with_zeros,
+)
 from rows.table import TABLE
 from torch import nn
 
@@ -117,6 +127,26 @@ def test_equal_features(cls, shape):
 def test_zeros_and_constants_stay_finite(cls, shape, constants):
     loss = built(TABLE[cls], shape[1]).float()
     finite(loss, *(torch.full(shape, c, requires_grad=True) for c in constants))
+
+
+@every_loss
+@pytest.mark.parametrize("what", ["channel", "position", "image"])
+def test_the_gradient_of_what_is_zero_is_of_the_size_of_others(cls, what):
+    """Finite is not enough: divided by a tiny eps, it would drown all others."""
+    for shape in [(4, CLASSES, 3, 4), (4, CLASSES)]:
+        if (cls.form, len(shape)) in [("positions", 2), ("images", 4)]:
+            continue
+        usual = pair(shape, torch.float32)
+        value(built(TABLE[cls], CLASSES).float(), *usual).backward()
+        for which in [(0,), (1,), (0, 1)]:
+            sides = [
+                with_zeros(x, what) if side in which else x.detach().clone().requires_grad_()
+                for side, x in enumerate(usual)
+            ]
+            value(built(TABLE[cls], CLASSES).float(), *sides).backward()
+            for x, other in zip(sides, usual, strict=True):
+                if other.grad is not None:
+                    assert gradient_sizes(x).max() < 1e3 * gradient_sizes(other).median()
 
 
 @every_loss

@@ -133,6 +133,17 @@ def test_info_nce_sees_neither_length_nor_order_and_knows_its_anchor():
     assert abs(one - other) > 1e-3
 
 
+def test_info_nce_gives_a_vector_of_zeros_no_gradient():
+    sides = [torch.randn(6, 4), torch.randn(6, 4)]
+    for x in sides:
+        x[2] = 0
+        x.requires_grad_()
+    info_nce(*sides).backward()
+    for x in sides:
+        assert not x.grad[2].any()
+        assert 0 < x.grad.abs().max() < 100
+
+
 def test_info_nce_without_embeddings_is_the_function():
     student, teacher = vectors(6, 4), vectors(6, 4)
     loss = InfoNCE(0, 0.2, "student")

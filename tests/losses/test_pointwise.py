@@ -97,9 +97,18 @@ def test_cosine_does_not_see_the_length_and_log_sum_not_the_scale():
     )
 
 
-def test_a_row_of_zeros_has_similarity_zero():
-    student, teacher = pair((1, 3))
+def test_a_row_of_zeros_has_similarity_zero_and_no_gradient():
+    student, teacher = pair((4, 3))
     close(cosine(torch.zeros_like(student), teacher), 1.0)
+    student[1] = 0
+    for first, second in ((student, teacher), (teacher, student)):
+        sides = [x.clone().requires_grad_() for x in (first, second)]
+        value = cosine(*sides)
+        close(value.detach(), (1 + 3 * slow_cosine(first[[0, 2, 3]], second[[0, 2, 3]])) / 4)
+        value.backward()
+        for x in sides:
+            assert not x.grad[1].any()
+            assert x.grad[[0, 2, 3]].all()
 
 
 def test_modules_pass_their_settings_on():

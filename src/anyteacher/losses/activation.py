@@ -119,8 +119,8 @@ class OFD(FeatureLoss):
     mode only. The authors give a channel that is hardly ever negative (one in a thousand) three
     deviations below zero; here it has its expected response too.
 
-    Tap both before their ReLU. The authors weight the level i of n by `2^(i - n)` and the sum by
-    1/1000.
+    Tap both before their ReLU. The authors weight the level i of n by `2^(i - n)`, and the sum by
+    1/1000 on CIFAR-100 and by 1/10,000 on ImageNet.
 
     Args:
         momentum: Share of the newest batch in the running mean; above 0, at most 1.

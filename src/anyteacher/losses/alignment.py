@@ -31,9 +31,9 @@ def cka(
     each image's similarity to itself and centres accordingly (Song et al., 2012), as Nguyen et al.
     (ICLR 2021) do for batches; it can exceed 1.
 
-    Source: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019;
-    as a loss: Saha, Bialkowski and Khalifa, "Distilling Representational Similarity using Centered
-    Kernel Alignment (CKA)", BMVC 2022.
+    Source: Kornblith, Norouzi, Lee and Hinton, "Similarity of Neural Network Representations
+    Revisited", ICML 2019; as a loss: Saha, Bialkowski and Khalifa, "Distilling Representational
+    Similarity using Centered Kernel Alignment (CKA)", BMVC 2022.
 
     >>> corner = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     >>> cka(corner, 5 * corner.flip(1) - 2).abs().round(decimals=4)
@@ -87,9 +87,9 @@ def _alignment(first: Tensor, second: Tensor) -> Tensor:
 class CKA(BatchLoss):
     """1 - linear centred kernel alignment.
 
-    Source: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019;
-    as a loss: Saha, Bialkowski and Khalifa, "Distilling Representational Similarity using Centered
-    Kernel Alignment (CKA)", BMVC 2022.
+    Source: Kornblith, Norouzi, Lee and Hinton, "Similarity of Neural Network Representations
+    Revisited", ICML 2019; as a loss: Saha, Bialkowski and Khalifa, "Distilling Representational
+    Similarity using Centered Kernel Alignment (CKA)", BMVC 2022.
 
     Args:
         estimator: `biased`, or `unbiased` for small batches of large features.

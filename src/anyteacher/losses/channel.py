@@ -9,6 +9,7 @@ from torch import Tensor
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.losses.attention import flat_maps
 from anyteacher.losses.base import Feature, FeatureLoss, Form, Scalar, full_precision
+from anyteacher.normalization import unit_length
 
 Unit = Literal["maps", "rows"]
 Divisor = Literal["images", "images_squared"]
@@ -34,14 +35,14 @@ def inter_channel_correlation(
     >>> inter_channel_correlation(unlike, torch.ones(1, 2, 2, 2))
     tensor(1.)
 
-    Source: Liu et al., "Exploring Inter-Channel Correlation for Diversity-preserved Knowledge
-    Distillation", ICCV 2021.
+    Source: Liu, Huang, Lin, Xie, Wang, Chang and Liang, "Exploring Inter-Channel Correlation for
+    Diversity-preserved Knowledge Distillation", ICCV 2021.
     """
     mine, theirs = flat_maps("inter_channel_correlation", student, teacher, grids=False)
     if unit == "rows":
         distances = _row_distance(mine, theirs)
     else:
-        distances = _gram_distance(_unit(mine).mT, _unit(theirs).mT)
+        distances = _gram_distance(unit_length(mine, 2).mT, unit_length(theirs, 2).mT)
     images, channels = mine.shape[:2]
     return distances.sum() / channels / (images**2 if divisor == "images_squared" else images)
 
@@ -68,22 +69,12 @@ def neuron_selectivity(
     mine, theirs = flat_maps("neuron_selectivity", student, teacher, widths=False)
     # mean_ij (s_i . t_j)^2 is the product of S^T S / C and T^T T / D: the discrepancy is the
     # distance of these two matrices over positions.
-    mine, theirs = (_unit(x) * x.shape[1] ** -0.5 for x in (mine, theirs))
+    mine, theirs = (unit_length(x, 2) * x.shape[1] ** -0.5 for x in (mine, theirs))
     return _gram_distance(mine, theirs).mean()
 
 
-def _inverse_length(squared: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def _inverse_length(squared: Float[Tensor, "b c"]) -> Float[Tensor, "b c"]:
     return torch.where(squared > _TINY, squared.clamp_min(_TINY).rsqrt(), 0.0)
-
-
-def _unit(x: Float[Tensor, "b c n"]) -> Float[Tensor, "b c n"]:
-    """Rows of unit length; a row of zeros stays zero and gets no gradient.
-
-    A channel that is zero all over an image is common. Divided by the least length allowed, its
-    gradient would be that many times too large.
-    """
-    length: Tensor = torch.linalg.vector_norm(x, dim=2, keepdim=True)
-    return x * _inverse_length(length.square())
 
 
 def _gram_distance(a: Float[Tensor, "b p n"], b: Float[Tensor, "b q n"]) -> Float[Tensor, " b"]:
@@ -103,7 +94,7 @@ def _row_distance(a: Float[Tensor, "b c n"], b: Float[Tensor, "b c m"]) -> Float
     """`||A - B||_F^2` of each image: a a^T and b b^T (C, C) with rows of unit length."""
     c, n, m = *a.shape[1:], b.shape[2]
     if c * (n + m) <= 2 * (n * n + m * m + n * m):
-        return (_unit(a @ a.mT) - _unit(b @ b.mT)).square().sum((1, 2))
+        return (unit_length(a @ a.mT, 2) - unit_length(b @ b.mT, 2)).square().sum((1, 2))
     # Row i of x x^T times row i of y y^T, without either matrix: x_i (x^T y) y_i^T.
     aa, bb, ab = ((x @ (x.mT @ y) * y).sum(2) for x, y in ((a, a), (b, b), (a, b)))
     by_a, by_b = _inverse_length(aa), _inverse_length(bb)

@@ -19,6 +19,7 @@ from anyteacher.losses.base import (
     comparable,
     full_precision,
 )
+from anyteacher.normalization import unit_length
 from anyteacher.parallel import gather
 
 Anchor = Literal["both", "student"]
@@ -53,7 +54,7 @@ def info_nce(
         raise LayoutError(
             "info_nce tells an image from the others of its batch and needs at least two, got one."
         )
-    scores = F.normalize(student) @ F.normalize(teacher).T / temperature
+    scores = unit_length(student, 1) @ unit_length(teacher, 1).T / temperature
     own = scores.diagonal()
     loss = (scores.logsumexp(1) - own).mean()
     if anchor == "both":
@@ -142,8 +143,8 @@ class InfoNCE(BatchLoss):
         """See `info_nce`."""
         student, teacher = _vectors("InfoNCE", student, teacher)
         if self.features:
-            student = _embedded(student, self.embed_student.weight, self.embed_student.bias)
-            teacher = _embedded(teacher, self.embed_teacher.weight, self.embed_teacher.bias)
+            student = _embedded(student, self.embed_student)
+            teacher = _embedded(teacher, self.embed_teacher)
         return info_nce(student, teacher, temperature=self.temperature, anchor=self.anchor)
 
 
@@ -223,8 +224,8 @@ class CRD(FeatureLoss):
         """The loss of a batch; in training mode, the memory takes the batch in."""
         student, teacher = _vectors("CRD", student, teacher)
         indices = self._checked(indices, student)
-        mine = F.normalize(_embedded(student, self.embed_student.weight, self.embed_student.bias))
-        theirs = F.normalize(_embedded(teacher, self.embed_teacher.weight, self.embed_teacher.bias))
+        mine = unit_length(_embedded(student, self.embed_student), 1)
+        theirs = unit_length(_embedded(teacher, self.embed_teacher), 1)
         noise = torch.randint(self.samples, (len(mine), self.negatives), device=mine.device)
         chosen = torch.cat([indices[:, None], noise], 1)
         scores = [
@@ -275,7 +276,7 @@ class CRD(FeatureLoss):
         places = torch.arange(len(indices), device=indices.device)
         last = places.new_zeros(len(memory)).scatter_reduce(0, indices, places, "amax")[indices]
         old = memory[indices].to(rows.dtype)
-        new = F.normalize(self.momentum * old + (1 - self.momentum) * rows[last])
+        new = unit_length(self.momentum * old + (1 - self.momentum) * rows[last], 1)
         return memory.index_copy(0, indices, new.to(memory.dtype))
 
 
@@ -290,11 +291,9 @@ def _vectors(name: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tenso
 
 
 @full_precision
-def _embedded(
-    x: Float[Tensor, "b c"], weight: Float[Tensor, "d c"], bias: Float[Tensor, " d"]
-) -> Float[Tensor, "b d"]:
-    dtype = torch.promote_types(x.dtype, weight.dtype)
-    return F.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
+def _embedded(x: Float[Tensor, "b c"], layer: nn.Linear) -> Float[Tensor, "b d"]:
+    dtype = torch.promote_types(x.dtype, layer.weight.dtype)
+    return F.linear(x.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype))
 
 
 @full_precision

@@ -30,7 +30,8 @@ def dist(
     between the two columns, which run through all rows. What is constant has a correlation of 0
     and no gradient.
 
-    Source: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022.
+    Source: Huang, You, Wang, Qian and Xu, "Knowledge Distillation from A Stronger Teacher",
+    NeurIPS 2022.
 
     Args:
         student: The student's logits.

@@ -3,14 +3,14 @@
 from itertools import pairwise
 from typing import ClassVar, Literal, get_args
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import ConfigError
-from anyteacher.losses.base import Feature, FeatureLoss, Scalar, comparable, full_precision
+from anyteacher.losses.base import FeatureLoss, Scalar, comparable, full_precision
 from anyteacher.losses.convolution import convolve, same_size
+from anyteacher.normalization import unit_length
 
 Power = Literal[1, 2]
 _SLOPE = 0.1  # of the leaky ReLU, from the authors
@@ -21,7 +21,7 @@ def factor_transfer(
 ) -> Float[Tensor, ""]:
     """Mean over all elements of `|s / ||s|| - t / ||t|||^p`, each image's factor a unit vector.
 
-    A factor of zeros stays zero.
+    A factor of zeros stays zero, without a gradient.
 
     Args:
         student: The student's factor.
@@ -36,13 +36,7 @@ def factor_transfer(
     """
     student, teacher = comparable("factor_transfer", student, teacher)
     distance = F.l1_loss if p == 1 else F.mse_loss
-    return distance(_unit(student), _unit(teacher))
-
-
-def _unit(x: Feature) -> Float[Tensor, "b d"]:
-    x = x.flatten(1)
-    length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    return x / torch.where(length > 0, length, 1.0)
+    return distance(unit_length(student.flatten(1), 1), unit_length(teacher.flatten(1), 1))
 
 
 @full_precision

@@ -45,7 +45,8 @@ def standardized_kd(
     The student then need not match the range of the teacher's logits, only their relations. The
     standard deviation divides by K - 1, as in its authors' code. A constant row has z-scores 0.
 
-    Source: Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024.
+    Source: Sun, Ren, Li, Wang and Cao, "Logit Standardization in Knowledge Distillation", CVPR
+    2024.
     """
     student, teacher = class_logits("standardized_kd", student, teacher)
     scores = (_z_scores(logits, eps) / temperature for logits in (student, teacher))
@@ -69,7 +70,7 @@ def dkd(
     T. With `alpha` 1 and, in place of `beta`, the teacher's probability of the other classes,
     this would be `kd`. An image without a label adds zero.
 
-    Source: Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022.
+    Source: Zhao, Cui, Song, Qiu and Liang, "Decoupled Knowledge Distillation", CVPR 2022.
 
     Args:
         student: The student's logits.
@@ -142,8 +143,9 @@ class StandardizedKD(LogitLoss):
 class DKD(LogitLoss):
     """Decoupled knowledge distillation: the target class and the others weighed apart.
 
-    Its authors use a weight of 1 with a warm-up of 20 epochs (the link's `warmup`, in steps), and
-    `beta` from 0.5 (ImageNet) to 8 or more (CIFAR-100).
+    Its authors use a weight of 1, grown linearly over the first epochs (the link's `warmup`, in
+    steps): over 20 of them on CIFAR-100, with `beta` up to 8 or more, and over one on ImageNet,
+    with `beta` 0.5 and temperature 1.
 
     Args:
         alpha: Weight of the target class; 0 or more.
@@ -218,10 +220,12 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _z_scores(logits: Tensor, eps: float) -> Tensor:
-    centred = logits - logits.mean(1, keepdim=True)
+    mean = logits.mean(1, keepdim=True)
+    centred = logits - mean
     variance = centred.square().sum(1, keepdim=True) / (logits.shape[1] - 1)
-    # The root has no slope at zero; where the row is constant its scores are zero anyhow.
-    deviation = torch.where(variance > 0, variance, 1.0).sqrt()
+    # Of a constant row only the rounding of its mean would be stretched, by 1 / eps.
+    varies = variance > (4 * torch.finfo(logits.dtype).eps * mean).square()
+    deviation = torch.where(varies, variance, 1.0).sqrt()
     return centred / (deviation + eps)
 
 

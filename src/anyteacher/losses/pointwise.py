@@ -7,7 +7,7 @@ from torch import Tensor
 
 from anyteacher.errors import ConfigError
 from anyteacher.losses.base import BatchLoss, Feature, FeatureLoss, Scalar, comparable
-from anyteacher.normalization import standardize
+from anyteacher.normalization import inverse_length, standardize
 
 
 def mse(
@@ -37,13 +37,16 @@ def cosine(
 ) -> Float[Tensor, ""]:
     """Mean over rows (images, or positions of a map) of 1 - cosine similarity along the channels.
 
-    A row of zeros has similarity 0. The gradient is finite everywhere.
+    A row of zeros has no direction: its similarity is 0, without a gradient.
 
     >>> cosine(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[2.0, 0.0], [1.0, 0.0]]))
     tensor(0.5000)
     """
     student, teacher = comparable("cosine", student, teacher)
-    return (1 - F.cosine_similarity(student, teacher, dim=1, eps=eps)).mean()
+    # The lengths after the sum: one product of the features, where unit rows would be two more.
+    products = (student * teacher).sum(1, keepdim=True)
+    lengths = inverse_length(student, 1, eps) * inverse_length(teacher, 1, eps)
+    return (1 - products * lengths).mean()
 
 
 def log_sum(
@@ -70,8 +73,8 @@ def log_sum(
 class MSE(FeatureLoss):
     """Mean squared error over all elements.
 
-    Source: Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, which has half the sum
-    of squares and trains the hint in a stage of its own.
+    Source: Romero, Ballas, Kahou, Chassang, Gatta and Bengio, "FitNets: Hints for Thin Deep Nets",
+    ICLR 2015, which has half the sum of squares and trains the hint in a stage of its own.
     """
 
     def forward(self, student: Feature, teacher: Feature) -> Scalar:

@@ -94,8 +94,8 @@ class RKDDistance(BatchLoss):
     """Distances between images, in units of their mean (RKD-D).
 
     Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation", CVPR 2019. The authors
-    weigh it with 25 in classification, beside 50 for the angles, and with 1 beside 2 in metric
-    learning.
+    weigh it with 25 in classification, beside 50 for the angles, on vectors of unit length, and
+    with 1 beside 2 in metric learning.
 
     Args:
         gather: See `BatchLoss`.
@@ -113,8 +113,8 @@ class RKDAngle(BatchLoss):
     """Angles between triples of images (RKD-A). Keeps a few times B^3 numbers.
 
     Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation", CVPR 2019. The authors
-    weigh it with 50 in classification, beside 25 for the distances, and with 2 beside 1 in metric
-    learning.
+    weigh it with 50 in classification, beside 25 for the distances, on vectors of unit length, and
+    with 2 beside 1 in metric learning.
 
     Args:
         gather: See `BatchLoss`.

@@ -88,7 +88,8 @@ def correlation_congruence(
     each other in the batch of `sum |s_i - t_i| |s_{i+1} - t_{i+1}|` over the elements, which must
     be as many on both sides. `gamma` and `order` play no part.
 
-    Source: Peng et al., "Correlation Congruence for Knowledge Distillation", ICCV 2019.
+    Source: Peng, Jin, Liu, Zhou, Wu, Liu, Li and Zhang, "Correlation Congruence for Knowledge
+    Distillation", ICCV 2019.
 
     >>> apart = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
     >>> correlation_congruence(apart, 5 * apart)

@@ -149,8 +149,8 @@ class KDSVD(LevelLoss):
     """Relations between the singular vectors of consecutive levels.
 
     Source: Lee, Kim and Song, "Self-supervised Knowledge Distillation Using Singular Value
-    Decomposition", ECCV 2018. The authors sum over the batch; Tian et al. ("Contrastive
-    Representation Distillation", ICLR 2020) weigh the mean over images with 1.
+    Decomposition", ECCV 2018. The authors' code has half the sum over the batch, and
+    cuts its gradient to the length of the task's, so that it has no weight of its own.
 
     Args:
         vectors: How many singular vectors of the teacher are compared; at least 1.

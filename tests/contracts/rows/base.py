@@ -78,6 +78,21 @@ def largest(cls: type[Loss], row: Row) -> tuple[int, ...]:
     return max(shapes_of(cls, row), key=lambda shape: (shape[0], len(shape)))
 
 
+def with_zeros(x: Tensor, what: str) -> Tensor:
+    """A copy in which a `channel` of an image, a `position` or an `image` is zero, as by a ReLU."""
+    x = x.detach().clone()
+    place = {"channel": (1, 1), "position": (1, ..., *(0 for _ in x.shape[2:])), "image": (1,)}
+    x[place[what]] = 0
+    return x.requires_grad_()
+
+
+def gradient_sizes(x: Tensor) -> Tensor:
+    """The lengths of the gradients at positions of images, where there is one."""
+    assert x.grad is not None
+    lengths: Tensor = x.grad.norm(dim=1)
+    return lengths[lengths > 0]
+
+
 def pair(shape: tuple[int, ...], dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """Two features, the same each time."""
     generator = torch.Generator().manual_seed(3)
