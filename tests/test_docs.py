@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from anyteacher import cli
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 GUIDES = ["write-a-loss.md", "write-a-projector.md"]
@@ -29,35 +31,50 @@ class Block:
 def blocks(page: str) -> list[Block]:
     """The blocks of a page in order."""
     text = (DOCS / page).read_text()
-    found = re.finditer(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+    found = re.finditer(
+        r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', text, re.DOTALL | re.MULTILINE
+    )
     made = [Block(m[1], m[2] or "", text.count("\n", 0, m.start(3)) + 1, m[3]) for m in found]
     assert text.count("```") == 2 * len(made), "a block that the tests do not understand"
     return made
 
 
-def run_command(line: str, folder: Path) -> None:
-    """A line of a console, in a process of its own, with the interpreter of the tests."""
-    assert line.startswith("$ "), line
-    program, *arguments = line[2:].split()
-    start = {"anyteacher": ["-c", "from anyteacher.cli import script; script()"], "python": []}
-    paths = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run(
-        [sys.executable, *start[program], *arguments],
-        cwd=folder,
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder to work in; what is imported from it is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").parent == tmp_path:
+            del sys.modules[name]
+
+
+def run_command(line: str, monkeypatch) -> None:
+    """A line of a console."""
+    prompt, program, *arguments = line.split()
+    assert prompt == "$"
+    if program == "anyteacher":
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with pytest.raises(SystemExit) as done:
+            cli.script()
+        assert done.value.code == 0, line
+        return
+    assert program == "python", line
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    ran = subprocess.run(
+        [sys.executable, *arguments],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert ran.returncode == 0, f"{line}\n{ran.stdout}\n{ran.stderr}"
 
 
 @pytest.mark.parametrize("page", GUIDES)
-def test_a_guide_followed_to_the_letter_works(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
-    namespace, printed, commands = {"__name__": "guide"}, "", 0
+def test_a_guide_followed_to_the_letter_works(page, folder, monkeypatch):
+    namespace, printed = {"__name__": "guide"}, ""
     for block in blocks(page):
         where = f"{page}, line {block.line}"
         if block.title:
@@ -75,11 +92,7 @@ def test_a_guide_followed_to_the_letter_works(page, tmp_path, monkeypatch):
         else:
             assert block.language == "console", where
             for line in block.code.splitlines():
-                run_command(line, tmp_path)
-                commands += 1
+                run_command(line, monkeypatch)
     assert not printed
-    assert commands == 3
-    assert (tmp_path / "runs" / Path(page).stem.replace("write-a", "my") / "student.safetensors").exists()
-    for name in set(sys.modules) - before:
-        if name.startswith("my_"):
-            del sys.modules[name]
+    run = folder / "runs" / page.removesuffix(".md").replace("write-a", "my")
+    assert (run / "student.safetensors").exists()
