@@ -35,10 +35,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The tables are made from the code; --strict takes a broken link for an error.
+# The tables are made from the code; --strict takes a broken link for an error, but not with --quiet.
 docs: $(READY)
 	$(BIN)/python docs/tables.py
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 	@echo "Open site/index.html"
 
 venv: $(READY)
