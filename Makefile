@@ -6,7 +6,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test lint format venv clean
+.PHONY: help demo test lint format docs venv clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test    all tests (ARGS='-k projectors': some of them)"
 	@echo "make lint    ruff, mypy, and the layers of imports"
 	@echo "make format  mends what ruff can mend"
+	@echo "make docs    the documentation, as pages in site/"
 	@echo "make venv    only the environment"
 	@echo "make clean   removes the environment and every cache"
 
@@ -34,6 +35,12 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The tables are made from the code; --strict takes a broken link for an error, but not with --quiet.
+docs: $(READY)
+	$(BIN)/python docs/tables.py
+	$(BIN)/mkdocs build --strict
+	@echo "Open site/index.html"
+
 venv: $(READY)
 
 # The stamp is written last, so that an installation cut short is done again.
@@ -41,9 +48,9 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "anyteacher needs Python 3.10 or newer, and $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
 	@echo "Setting up .venv, once: this takes a few minutes."
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev,docs]' -c constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
