@@ -23,6 +23,7 @@ from torch import nn
 from anyteacher import losses, projectors
 from anyteacher.errors import LayoutError
 from anyteacher.losses import DIRECTIONS, BatchLoss, LevelLoss, Loss
+from anyteacher.methods.about import About, about, known
 from anyteacher.projectors import LevelProjector, Projector
 
 DOCS = Path(__file__).parent
@@ -227,6 +228,43 @@ def _projector(cls: type[Projector | LevelProjector]) -> tuple[str, ...]:
     )
 
 
+def method_tables() -> str:
+    """A section for each family of methods: what each sets, and who published it."""
+    parts = []
+    every = sorted((about(name) for name in known()), key=lambda method: method.family)
+    for family, group in groupby(every, lambda method: method.family):
+        summary = first_paragraph(sys.modules[f"anyteacher.methods.{family}"])
+        header = (
+            "method",
+            "source",
+            "taps of its authors",
+            "loss",
+            "projector",
+            "directions",
+            "weight",
+        )
+        rows = [_method(method) for method in group]
+        parts += [f"### {family.capitalize()}", summary, table(header, rows)]
+    return "\n\n".join(parts)
+
+
+def _method(method: About) -> tuple[str, ...]:
+    link = method.links[0]
+    losses_used = dict.fromkeys(type(each.loss).__name__ for each in method.links)
+    projector = reference("projectors", type(link.projector).__name__)
+    compared = "" if link.compare == "positions" else ", pooled"
+    directions = ", ".join(f"`{direction}`" for direction in method.directions)
+    return (
+        reference("methods", method.name),
+        method.source.rstrip("."),
+        method.taps.rstrip("."),
+        ", ".join(reference("losses", name) for name in losses_used) + compared,
+        NONE if method.directions == ("none",) else projector,
+        "all" if set(method.directions) == set(DIRECTIONS) else directions,
+        f"{link.weight:g} ({method.weight.partition(', ')[2].rstrip('.')})",
+    )
+
+
 def made(cls: type[_Made]) -> _Made:
     """A component with its defaults; a number that has none is 2."""
     needed = [
@@ -268,6 +306,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "losses": loss_formulas,
     "what losses need": loss_needs,
     "projectors": projector_table,
+    "methods": method_tables,
 }
 
 _PLACE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -16,6 +16,7 @@ import pytest
 
 from anyteacher import cli, losses, projectors
 from anyteacher.hints import known_classes
+from anyteacher.methods.about import known
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -117,6 +118,11 @@ def test_every_loss_and_projector_is_in_the_tables():
     assert set(tables.LOSSES) == set(known_classes(losses.Loss))
     bases = projectors.Projector, projectors.LevelProjector
     assert set(tables.PROJECTORS) == set(known_classes(*bases))
+
+
+def test_every_method_is_in_the_table():
+    rows = re.findall(r"^\| \[`(\w+)`\]\(api/methods", tables.method_tables(), re.MULTILINE)
+    assert sorted(rows) == sorted(known())
 
 
 def test_every_function_of_a_loss_is_in_the_tables_once():
