@@ -16,6 +16,11 @@ class Loop:
         self.sanity_checking = self.fast_dev_run = False
         self.is_global_zero, self.fails, self.written = True, fails, []
         self.state = type("State", (), {"fn": "fit"})()
+        self.validates, self.fit_loop = False, self  # one object for all loops
+        self.epoch_loop, self._data_fetcher = self, None
+
+    def _should_check_val_fx(self, data_fetcher):
+        return self.validates
 
     def save_checkpoint(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,11 +60,18 @@ def test_the_old_checkpoint_stays_until_the_new_one_is_complete(tmp_path):
 
 def test_last_is_written_every_so_many_steps_but_not_before_a_validation(tmp_path):
     callback, loop = Checkpoints(tmp_path, monitor="val/x", mode="min", every=2), Loop()
+    loop.callback_metrics["val/x"] = torch.tensor(float("nan"))  # never the best
     for step in range(1, 9):
-        loop.global_step, loop.is_last_batch = step, step == 6
+        loop.global_step, loop.is_last_batch, loop.validates = step, step == 6, step == 4
         callback.on_train_batch_end(loop, None, None, None, 0)
         callback.on_train_batch_end(loop, None, None, None, 0)  # a step of two batches
-    assert [step for step, _ in loop.written] == [2, 4, 8]
+        if loop.validates:
+            assert [step for step, _ in loop.written] == [2]
+            callback.on_validation_end(loop, None)
+        if loop.is_last_batch:
+            assert [step for step, _ in loop.written] == [2, 4]
+            callback.on_train_epoch_end(loop, None)
+    assert loop.written == [(step, "last.ckpt.part") for step in (2, 4, 6, 8)]
 
 
 def test_state_holds_the_best_value(tmp_path):

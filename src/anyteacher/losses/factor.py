@@ -31,6 +31,7 @@ def factor_transfer(
     Source: Kim, Park and Kwak, "Paraphrasing Complex Network: Network Compression via Factor
     Transfer", NeurIPS 2018.
 
+    >>> import torch
     >>> factor_transfer(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 2.0]]))
     tensor(0.4000)
     """
