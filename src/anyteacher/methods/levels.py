@@ -48,8 +48,8 @@ def kd_svd(
         Decomposition", ECCV 2018.
     Taps: the end of each stage.
     Original: none, of two networks of the same widths, and summed over the batch.
-    Weight: 1, of Tian et al. ("Contrastive Representation Distillation", ICLR 2020), of the mean
-        over the images.
+    Weight: 1, ours, of the mean over the images. The authors' code has half the sum over them, and
+        clips the gradient.
     """
     return linked(
         "kd_svd", student, teacher, KDSVD(), direction, weight=weight, of=of, projector=Linear()
