@@ -1,4 +1,4 @@
-"""Fair timing of things that take turns, and the memory that a forward keeps."""
+"""Fair timing of things that take turns."""
 
 import gc
 import math
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -100,19 +99,3 @@ class Rounds:
 
 def _nothing() -> None:
     pass
-
-
-def kept_bytes(forward: Callable[[], Any]) -> int:
-    """Size of what a forward keeps for its backward; parameters are not counted."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter) and not isinstance(tensor._base, nn.Parameter):
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = forward()  # held until the sum is made: freed memory would be counted twice
-    total = sum(kept.values())
-    del result
-    return total
