@@ -172,6 +172,17 @@ def comparable(
     return student.to(dtype), teacher.to(dtype)
 
 
+def in_memory_order(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both with their channels last where so they lie in memory, for what each element has alone.
+
+    The losses of torch give their gradients in the order of the axes. Out of step with the feature
+    they would be copied once more.
+    """
+    if student.ndim > 2 and student.stride(1) == teacher.stride(1) == 1:
+        return student.movedim(1, -1), teacher.movedim(1, -1)
+    return student, teacher
+
+
 def full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Runs a loss without autocast, which would take its matrix products to half precision."""
 
