@@ -1,7 +1,7 @@
 """The losses that are timed, each on the features that it is made for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from anyteacher import Link, losses
 from anyteacher.losses import LevelLoss, Loss
@@ -24,13 +24,10 @@ class Case:
     Attributes:
         make: The loss, with its defaults or its authors' settings.
         features: Keys of `SHAPES`.
-        share: So many times fewer images. The 3x3 convolutions at the teacher's width would take
-            minutes a call, and their time grows with the batch as everything else does.
     """
 
     make: Callable[[], Loss]
     features: tuple[str, ...] = PLACES
-    share: int = 1
 
     @property
     def link(self) -> Link:
@@ -39,11 +36,6 @@ class Case:
         taps: list[str] = ["first", "second"] if isinstance(loss, LevelLoss) else ["only"]
         compare = "pooled" if loss.form == "images" else "positions"
         return Link([*taps], [*taps], loss=loss, compare=compare)
-
-    def shape(self, features: str) -> Shape:
-        """The features by their key."""
-        shape = SHAPES[features]
-        return replace(shape, batch=max(1, shape.batch // self.share))
 
 
 RELATIONAL = (*PLACES, "vector")
@@ -69,8 +61,8 @@ CASES: dict[str, Case] = {
     "CKA": Case(losses.CKA, RELATIONAL),
     "RKDDistance": Case(losses.RKDDistance, RELATIONAL),
     "RKDAngle": Case(losses.RKDAngle, RELATIONAL),
-    "MGD": Case(losses.MGD, share=8),
-    "FactorTransfer": Case(losses.FactorTransfer, share=8),
+    "MGD": Case(losses.MGD),
+    "FactorTransfer": Case(losses.FactorTransfer),
     "InfoNCE": Case(losses.InfoNCE, ("vector",)),
     "CRD": Case(lambda: losses.CRD(SAMPLES), ("vector",)),
     "KD": Case(losses.KD, ("logits",)),

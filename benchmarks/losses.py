@@ -1,7 +1,7 @@
 """What each loss costs in each direction, and next to torchdistill: time and memory.
 
-    python -m benchmarks.losses                    # about twenty minutes
-    python -m benchmarks.losses --quick            # about five minutes, rough
+    python -m benchmarks.losses                    # about half an hour
+    python -m benchmarks.losses --quick            # about a quarter of an hour, rough
     python -m benchmarks.losses AT SP memory       # some of them
 
 A loss is called through a link on given features, projection included, forward and backward. All
@@ -9,8 +9,9 @@ of its directions, and the same loss of torchdistill, take turns in one process;
 `benchmarks.cost` for how the times are taken.
 """
 
+import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -55,12 +56,11 @@ def table(features: str, cases: dict[str, Case], settings: Settings) -> Table:
     if not installed():
         notes.append(MISSING)
     for name, case in cases.items():
-        shape = case.shape(features)
-        alone = LinkAlone(shape, settings.device, case.link)
+        print(f"{features}: {name}", file=sys.stderr, flush=True)  # it takes a while
+        alone = LinkAlone(SHAPES[features], settings.device, case.link)
         other = rival(name, alone) if installed() else ""
         notes.append(other if isinstance(other, str) else other.note)
-        label = name if case.share == 1 else f"{name}, batch {shape.batch}"
-        rows.append([label, *measured(alone, other, settings)])
+        rows.append([name, *measured(alone, other, settings)])
     caption = f"Losses on features: {SHAPES[features]}"
     return Table(columns=COLUMNS, rows=rows, caption=caption, note=" ".join(filter(None, notes)))
 
@@ -105,25 +105,40 @@ def _gradients(forward: Callable[[], Tensor], wanted: list[Tensor]) -> tuple[Ten
     return torch.autograd.grad(forward(), wanted)
 
 
-FORMS: dict[str, tuple[Callable[[], Loss], str, Callable[[int, int, int], int]]] = {
-    "NST": (losses.NST, "B C C HW: products of all pairs of channels", lambda b, c, n: b * c * c * n),
-    "ICKD": (losses.ICKD, "B C C HW: products of all pairs of channels", lambda b, c, n: b * c * c * n),
-    "SP": (losses.SP, "B B C HW: products of all pairs of images", lambda b, c, n: b * b * c * n),
-    "CC": (losses.CC, "B B C HW: differences of all pairs of images", lambda b, c, n: b * b * c * n),
-    "RKDAngle": (losses.RKDAngle, "B B C HW: differences of all pairs of images", lambda b, c, n: b * b * c * n),
+@dataclass(frozen=True)
+class Form:
+    """A loss that has a Gram form, and the largest tensor of the form that has none."""
+
+    make: Callable[[], Loss]
+    naive: str
+    numbers: Callable[[int, int, int], int]  # of images, channels and positions
+
+
+_CHANNELS = partial(
+    Form, naive="all pairs of channels: B C C HW", numbers=lambda b, c, n: b * c * c * n
+)
+_IMAGES = partial(
+    Form, naive="all pairs of images: B B C HW", numbers=lambda b, c, n: b * b * c * n
+)
+FORMS = {
+    "NST": _CHANNELS(losses.NST),
+    "ICKD": _CHANNELS(losses.ICKD),
+    "SP": _IMAGES(losses.SP),
+    "CC": _IMAGES(losses.CC),
+    "RKDAngle": _IMAGES(losses.RKDAngle),
 }
 
 
 def memory(shape: Shape, settings: Settings) -> Table:
     """Table of the peak memory of the losses that have a Gram form."""
     rows: list[list[str | float]] = []
-    for name, (make, naive, count) in FORMS.items():
-        link = Link("", "", loss=make(), direction="none")
+    for name, form in FORMS.items():
+        link = Link("", "", loss=form.make(), direction="none")
         alone = LinkAlone(replace(shape, times=1), settings.device, link)
         features = sum(4 * side[0].feature.numel() for side in (alone.student, alone.teacher))
         peak = peak_bytes(partial(alone.gradients, "none"), settings.device)
-        size = 4 * count(shape.batch, shape.channels, shape.places**2)
-        cells = [peak / _MIB, features / _MIB, peak / features, naive, size / _MIB]
+        size = 4 * form.numbers(shape.batch, shape.channels, shape.places**2)
+        cells = [peak / _MIB, features / _MIB, peak / features, form.naive, size / _MIB]
         rows.append([name, *cells])
     return Table(
         columns=["loss", "peak MiB", "features MiB", "peak / features", "naive form", "naive MiB"],
@@ -139,6 +154,7 @@ def memory(shape: Shape, settings: Settings) -> Table:
 
 def measure(settings: Settings, parts: list[str]) -> list[Table]:
     """The tables of the parts asked for."""
+    settings = replace(settings, least_rounds=min(5, settings.least_rounds))  # some take a minute
     tables = []
     for features in SHAPES:
         cases = {n: c for n, c in CASES.items() if n in parts and features in c.features}

@@ -331,7 +331,9 @@ def _crd(alone: LinkAlone) -> Rival:
         linear = nn.Linear(layer.in_features, layer.out_features).to(student.device)
         linear.load_state_dict(layer.state_dict())
         embed.append(wrapper.Normalizer4CRD(linear))
-    loss = _losses().CRDLoss("x", "given", "x", ours.features, ours.samples, ours.negatives, ours.samples)
+    loss = _losses().CRDLoss(
+        "x", "given", "x", ours.features, ours.samples, ours.negatives, ours.samples
+    )
     loss.to(student.device)
     loss.memory_v1.copy_(ours.student_memory)
     loss.memory_v2.copy_(ours.teacher_memory)
@@ -362,7 +364,9 @@ def _factor_transfer(alone: LinkAlone) -> Rival:
     connection = alone.connections["none"]
     ours: Any = connection.losses[0]
     student, teacher = alone.student[0], alone.teacher[0]
-    widths = [source.feature.shape[-1 if source.feature.ndim == 3 else 1] for source in (student, teacher)]
+    widths = [
+        source.feature.shape[-1 if source.feature.ndim == 3 else 1] for source in (student, teacher)
+    ]
     paraphraser = wrapper.Paraphraser4FactorTransfer(
         ours.rate, widths[1], uses_bn=False, uses_decoder=False
     ).to(student.feature.device)

@@ -128,7 +128,8 @@ def hcl(
     student, teacher = comparable("hcl", student, teacher)
     if student.ndim != 4:
         raise LayoutError(f"hcl compares maps (B, C, H, W), got two of {tuple(student.shape)}.")
-    full = F.mse_loss(*in_memory_order(student, teacher))
+    mine, theirs = in_memory_order(student, teacher)
+    full = F.mse_loss(mine, theirs)
     grid = student.shape[2:]
     sizes = [(min(step, grid[0]), min(step, grid[1])) for step in pyramid]
     sizes = [size for size in sizes if size != grid]
@@ -140,7 +141,7 @@ def hcl(
     difference = student.flatten(2) @ averages - teacher.flatten(2) @ averages
     counts = [size[0] * size[1] for size in sizes]
     total, weight, weights = full, 1.0, 1.0
-    for part in difference.split(counts, 2):
+    for part in torch.split(difference, counts, 2):
         weight /= 2
         weights += weight
         total = total + weight * part.square().mean()

@@ -25,7 +25,8 @@ def mse(
     >>> mse(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]]))
     tensor(2.)
     """
-    return F.mse_loss(*in_memory_order(*comparable("mse", student, teacher)))
+    student, teacher = in_memory_order(*comparable("mse", student, teacher))
+    return F.mse_loss(student, teacher)
 
 
 def smooth_l1(
