@@ -1,4 +1,4 @@
-"""Fair timing of things that take turns, and the memory that a forward keeps."""
+"""Fair timing of things that take turns."""
 
 import gc
 import math
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,13 @@ class Rounds:
         for name in names * 2:  # the first calls allocate and choose kernels
             sides[name]()
         wait()
-        end = time.perf_counter() + seconds
         gc.collect()
         gc.disable()
+        end = clock() + seconds
         try:
             while True:
                 count = len(self.seconds[names[0]])
-                enough = count >= settings.least_rounds and time.perf_counter() > end
+                enough = count >= settings.least_rounds and clock() > end
                 if enough or count >= settings.most_rounds:
                     break
                 turn = count // 2 % len(names)  # everyone is first, last, and next to everyone
@@ -100,19 +99,3 @@ class Rounds:
 
 def _nothing() -> None:
     pass
-
-
-def kept_bytes(forward: Callable[[], Any]) -> int:
-    """Size of what a forward keeps for its backward; parameters are not counted."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter) and not isinstance(tensor._base, nn.Parameter):
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = forward()  # held until the sum is made: freed memory would be counted twice
-    total = sum(kept.values())
-    del result
-    return total

@@ -1,4 +1,4 @@
-"""What is timed: training steps of several pairs of models, and links on given features."""
+"""What is timed: training steps of several pairs of models."""
 
 import copy
 import math
@@ -12,13 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anyteacher import Distiller, Link, Teacher
-from anyteacher.connection import Connection
 from anyteacher.errors import require
-from anyteacher.level import Source
 from anyteacher.losses import Direction
 from anyteacher.models import EncoderDecoder
-
-DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")
+from benchmarks.links import PROJECTED
 
 
 @dataclass
@@ -117,7 +114,7 @@ class Steps:
                 example=self.images[:2],
                 seed=0,
             )
-            for direction in DIRECTIONS
+            for direction in PROJECTED
         }
         self.students = {
             name: copy.deepcopy(pair.student).to(device).train()
@@ -162,7 +159,7 @@ class Steps:
             "floor": self.floor,
             "floor again": partial(self.floor, "floor again"),
             "by hand": self.by_hand,
-            **{way: partial(self.distilled, way) for way in DIRECTIONS},
+            **{way: partial(self.distilled, way) for way in PROJECTED},
         }
 
     def sides(self) -> dict[str, Callable[[], None]]:
@@ -182,67 +179,3 @@ class Steps:
             return step
 
         return {name: side(name, loss) for name, loss in self.losses().items()}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Features of both sides, the teacher's with four times the channels."""
-
-    kind: str  # "map", "channels-last", "tokens", "vector"
-    batch: int
-    channels: int
-    places: int = 1  # the side of a map, the number of tokens
-
-    def __str__(self) -> str:
-        where = {"tokens": f"{self.places} x ", "vector": ""}
-        grid = where.get(self.kind, f"{self.places} x {self.places} x ")
-        return f"{self.kind} {grid}{self.channels} from {4 * self.channels}, batch {self.batch}"
-
-    def sources(self, device: str) -> tuple[Source, Source]:
-        """Random features; the student's needs a gradient, the teacher's does not."""
-        ours, theirs = (self._feature(c, device) for c in (self.channels, 4 * self.channels))
-        size = 16 * (math.isqrt(self.places) if self.kind == "tokens" else self.places)
-        return Source(ours.requires_grad_(), (size, size)), Source(theirs, (size, size))
-
-    def _feature(self, channels: int, device: str) -> Tensor:
-        if self.kind == "tokens":
-            return torch.randn(self.batch, self.places, channels, device=device)
-        if self.kind == "vector":
-            return torch.randn(self.batch, channels, device=device)
-        x = torch.randn(self.batch, channels, self.places, self.places, device=device)
-        last = self.kind == "channels-last"
-        return x.contiguous(memory_format=torch.channels_last) if last else x
-
-
-SHAPES = (
-    Shape("map", 16, 64, 14),
-    Shape("map", 64, 64, 8),
-    Shape("map", 16, 256, 14),
-    Shape("map", 16, 256, 8),
-    Shape("channels-last", 16, 64, 14),
-    Shape("channels-last", 16, 256, 8),
-    Shape("tokens", 16, 192, 197),
-    Shape("vector", 256, 64),
-    Shape("vector", 256, 256),
-)
-
-
-class LinkAlone:
-    """One link's projection and loss on given features, in both directions."""
-
-    def __init__(self, shape: Shape, device: str = "cpu") -> None:
-        self.student, self.teacher = shape.sources(device)
-        self.connections = {
-            way: Connection(Link("", "", direction=way), self.student, self.teacher).to(device)
-            for way in DIRECTIONS
-        }
-
-    def loss(self, direction: Direction) -> Tensor:
-        """The forward."""
-        loss: Tensor = self.connections[direction](self.student, self.teacher)
-        return loss
-
-    def gradients(self, direction: Direction) -> tuple[Tensor, ...]:
-        """Forward and backward: of the student's feature, then of the projector."""
-        wanted = [self.student.feature, *self.connections[direction].parameters()]
-        return torch.autograd.grad(self.loss(direction), wanted)

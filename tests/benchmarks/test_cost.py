@@ -5,8 +5,9 @@ import re
 
 import pytest
 import torch
+from benchmarks.links import Shape
 from benchmarks.timing import Settings
-from benchmarks.workloads import Shape, encoder_decoders
+from benchmarks.workloads import encoder_decoders
 
 from benchmarks import cost
 
@@ -56,7 +57,7 @@ def test_the_library_fills_its_table(settings):
     _check_ratio(row[table.columns.index("library / by hand")])
 
 
-def test_the_command_prints_and_writes_its_tables(monkeypatch, capsys, tmp_path):
+def test_the_command_measures_the_parts_asked_for(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(cost, "SHAPES", (Shape("vector", 4, 4),))
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     path = tmp_path / "out" / "cost.json"
@@ -68,9 +69,3 @@ def test_the_command_prints_and_writes_its_tables(monkeypatch, capsys, tmp_path)
     assert written["facts"]["seed"] == "3"
     assert written["settings"]["clock"] == "processor"
     assert [row[0] for row in written["tables"][0]["rows"]] == ["vector 4 from 16, batch 4"]
-
-
-def test_an_unknown_part_is_refused(capsys):
-    with pytest.raises(SystemExit):
-        cost.main(["steps"])
-    assert "unknown part steps; choose of step, link, library" in capsys.readouterr().err

@@ -1,13 +1,7 @@
+import time
+
 import torch
-from benchmarks.timing import Ratio, Rounds, Settings, kept_bytes
-
-
-def test_kept_bytes_counts_each_saved_tensor_once_and_no_parameter():
-    x = torch.randn(8, 4, requires_grad=True)
-    weight = torch.nn.Parameter(torch.randn(4, 4))
-    assert kept_bytes(lambda: x @ weight) == 8 * 4 * 4  # x, for the gradient of the weight
-    assert kept_bytes(lambda: x * x) == 8 * 4 * 4  # x twice
-    assert kept_bytes(lambda: x + 1) == 0
+from benchmarks.timing import Ratio, Rounds, Settings
 
 
 def test_every_side_runs_as_often_in_an_order_that_turns():
@@ -32,3 +26,11 @@ def test_an_interval_covers_the_median_about_95_times_in_100():
     ratios = [Ratio.of(row) for row in draws.tolist()]
     covered = sum(ratio.low <= 0.5 <= ratio.high for ratio in ratios) / len(ratios)
     assert 0.93 < covered < 0.98
+
+
+def test_a_line_lasts_as_long_as_asked_by_its_own_clock(monkeypatch):
+    now = iter(range(1000))
+    monkeypatch.setattr(time, "process_time", lambda: next(now))  # every look takes a second
+    rounds = Rounds({"a": int}, Settings(least_rounds=1), 20.0)
+    assert len(rounds.seconds["a"]) == 7  # three looks a round
+    assert set(rounds.seconds["a"]) == {1}

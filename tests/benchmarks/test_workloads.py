@@ -2,11 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from benchmarks.workloads import (
-    SHAPES,
-    LinkAlone,
-    Shape,
     Steps,
     encoder_decoders,
     resnet_from_resnet,
@@ -52,34 +48,3 @@ def test_a_step_moves_every_student_and_no_teacher():
         assert not torch.equal(student.head.weight, before[name]), name
     assert not torch.equal(steps.matrix, matrix)
     assert all(map(torch.equal, teacher, steps.teacher.state_dict().values()))
-
-
-@pytest.mark.parametrize("kind", ["map", "channels-last", "tokens", "vector"])
-def test_a_link_alone_has_the_gradients_of_the_formula(kind):
-    alone = LinkAlone(Shape(kind, batch=3, channels=4, places=5 if kind != "tokens" else 17))
-    ours, theirs = alone.student.feature.detach(), alone.teacher.feature
-    if kind == "tokens":
-        ours, theirs = ours[:, 1:], theirs[:, 1:]  # the class token is left out
-    elif kind != "vector":
-        ours, theirs = ours.permute(0, 2, 3, 1), theirs.permute(0, 2, 3, 1)
-    ours, theirs = ours.flatten(0, -2), theirs.flatten(0, -2)
-    weight = alone.connections["inverted"].projector.linear.weight.detach()
-    residual = ours - theirs @ weight.T
-    student, matrix = alone.gradients("inverted")
-    assert student.shape == alone.student.feature.shape
-    torch.testing.assert_close(alone.loss("inverted"), residual.square().mean())
-    torch.testing.assert_close(matrix, -2 / residual.numel() * residual.T @ theirs)
-    torch.testing.assert_close(
-        student.square().sum(), (2 / residual.numel() * residual).square().sum()
-    )
-    weight = alone.connections["traditional"].projector.linear.weight.detach()
-    torch.testing.assert_close(alone.loss("traditional"), F.mse_loss(ours @ weight.T, theirs))
-
-
-def test_the_shapes_have_four_times_the_channels_and_every_layout():
-    assert {shape.kind for shape in SHAPES} == {"map", "channels-last", "tokens", "vector"}
-    for shape in (Shape("map", 2, 3, 4), Shape("vector", 2, 3)):
-        student, teacher = shape.sources("cpu")
-        assert student.feature.requires_grad
-        assert not teacher.feature.requires_grad
-        assert teacher.feature.shape[1] == 4 * student.feature.shape[1]

@@ -9,7 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import ConfigError
-from anyteacher.losses.base import Direction, Feature, FeatureLoss, Scalar, comparable
+from anyteacher.losses.base import (
+    Direction,
+    Feature,
+    FeatureLoss,
+    Scalar,
+    comparable,
+    in_memory_order,
+)
 from anyteacher.parallel import gather
 
 
@@ -27,7 +34,7 @@ def activation_boundary(
     >>> activation_boundary(torch.tensor([[2.0, -0.5]]), torch.tensor([[0.1, 3.0]]))
     tensor(2.2500)
     """
-    student, teacher = comparable("activation_boundary", student, teacher)
+    student, teacher = in_memory_order(*comparable("activation_boundary", student, teacher))
     # The hinge is the distance to the nearest response that will do, a constant to the gradient.
     fixed = student.detach()
     nearest = torch.where(teacher > 0, fixed.clamp(min=margin), fixed.clamp(max=-margin))
@@ -58,7 +65,8 @@ def partial_l2(
     tensor(8.)
     """
     student, teacher = comparable("partial_l2", student, teacher)
-    bound = margin.to(student).reshape(-1, *(1 for _ in student.shape[2:]))
+    bound = margin.to(student).reshape(-1, *(1 for _ in student.shape[2:])).expand_as(student)
+    student, teacher, bound = in_memory_order(student, teacher, bound)
     target = torch.maximum(teacher, bound)
     # What does not count is its own target, and so adds neither to the sum nor to a gradient.
     target = torch.where(target > 0, target, torch.minimum(target, student.detach()))

@@ -172,6 +172,17 @@ def comparable(
     return student.to(dtype), teacher.to(dtype)
 
 
+def in_memory_order(*features: Tensor) -> tuple[Tensor, ...]:
+    """Maps with their channels last where so they lie in memory, for losses of each element alone.
+
+    The losses of torch give their gradients in the order of the axes. Out of step with the feature
+    they would be copied once more.
+    """
+    if features[0].ndim > 2 and all(x.stride(1) == 1 for x in features):
+        return tuple(x.movedim(1, -1) for x in features)
+    return features
+
+
 def full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Runs a loss without autocast, which would take its matrix products to half precision."""
 

@@ -36,6 +36,8 @@ def gram(rows: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n n"]:
     The gradient of X is `(S + S^T) X` for a gradient S of the Gram matrix.
     """
     half = rows @ rows.detach().mT  # its gradient is S X
+    if not rows.requires_grad:
+        return half
     return half + (half - half.detach()).mT  # adds zero, and S^T X
 
 

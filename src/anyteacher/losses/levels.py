@@ -19,6 +19,7 @@ from anyteacher.losses.base import (
     Scalar,
     comparable,
     full_precision,
+    in_memory_order,
 )
 
 Pool = Literal["max", "average"]
@@ -97,6 +98,7 @@ def _count(matrices: Tensor, entries: Entries) -> int:
     return matrices.numel() if entries == "mean" else len(matrices)
 
 
+@full_precision
 def hcl(
     student: Float[Tensor, "b c h w"],
     teacher: Float[Tensor, "b c h w"],
@@ -126,17 +128,35 @@ def hcl(
     student, teacher = comparable("hcl", student, teacher)
     if student.ndim != 4:
         raise LayoutError(f"hcl compares maps (B, C, H, W), got two of {tuple(student.shape)}.")
-    difference = student - teacher  # averages are linear: it can be pooled once for both
-    grid = difference.shape[2:]
-    total, weight, weights = difference.square().mean(), 1.0, 1.0
-    for step in pyramid:
-        size = min(step, grid[0]), min(step, grid[1])
-        if size == grid:
-            continue
+    mine, theirs = in_memory_order(student, teacher)
+    full = F.mse_loss(mine, theirs)
+    grid = student.shape[2:]
+    sizes = [(min(step, grid[0]), min(step, grid[1])) for step in pyramid]
+    sizes = [size for size in sizes if size != grid]
+    if not sizes:
+        return full
+    # Averages are products with constants: all steps at once are two small products forward and
+    # one backward, where a pooling of each step would send back a gradient as large as the map.
+    averages = torch.cat([_averages(grid, size, student) for size in sizes], 1)
+    difference = student.flatten(2) @ averages - teacher.flatten(2) @ averages
+    counts = [size[0] * size[1] for size in sizes]
+    total, weight, weights = full, 1.0, 1.0
+    for part in torch.split(difference, counts, 2):
         weight /= 2
         weights += weight
-        total = total + weight * F.adaptive_avg_pool2d(difference, size).square().mean()
+        total = total + weight * part.square().mean()
     return total / weights
+
+
+def _averages(
+    grid: Sequence[int], size: Sequence[int], like: Tensor
+) -> Float[Tensor, "positions steps"]:
+    """The matrix that averages a flattened map to fewer positions."""
+    axes = [
+        F.adaptive_avg_pool1d(torch.eye(before, dtype=like.dtype, device=like.device), after)
+        for before, after in zip(grid, size, strict=True)
+    ]
+    return torch.kron(*axes)
 
 
 class FSP(LevelLoss):

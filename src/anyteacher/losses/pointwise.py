@@ -6,7 +6,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anyteacher.errors import ConfigError
-from anyteacher.losses.base import BatchLoss, Feature, FeatureLoss, Scalar, comparable
+from anyteacher.losses.base import (
+    BatchLoss,
+    Feature,
+    FeatureLoss,
+    Scalar,
+    comparable,
+    in_memory_order,
+)
 from anyteacher.normalization import inverse_length, standardize
 
 
@@ -18,7 +25,8 @@ def mse(
     >>> mse(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]]))
     tensor(2.)
     """
-    return F.mse_loss(*comparable("mse", student, teacher))
+    student, teacher = in_memory_order(*comparable("mse", student, teacher))
+    return F.mse_loss(student, teacher)
 
 
 def smooth_l1(
@@ -29,7 +37,8 @@ def smooth_l1(
     >>> smooth_l1(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.5, 4.0]]))
     tensor(0.8125)
     """
-    return F.smooth_l1_loss(*comparable("smooth_l1", student, teacher), beta=beta)
+    student, teacher = in_memory_order(*comparable("smooth_l1", student, teacher))
+    return F.smooth_l1_loss(student, teacher, beta=beta)
 
 
 def cosine(
@@ -67,7 +76,9 @@ def log_sum(
     student, teacher = comparable("log_sum", student, teacher)
     rows = [axis for axis in range(student.ndim) if axis != 1]
     difference = standardize(student, rows) - standardize(teacher, rows)
-    return 2 * torch.log(difference.abs().pow(power).sum() + eps)
+    # Powers of squares are products where the power is 4; below 2 their gradient is none at zero.
+    powers = difference.square().pow(power / 2) if power >= 2 else difference.abs().pow(power)
+    return 2 * torch.log(powers.sum() + eps)
 
 
 class MSE(FeatureLoss):

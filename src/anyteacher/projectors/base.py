@@ -7,9 +7,12 @@ alone. It is written without sizes; the link finds them and calls `build`.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 def project(
@@ -20,10 +23,16 @@ def project(
     """A linear map along the channels of a map or vector: a 1x1 convolution on maps."""
     if x.ndim == 2:
         return F.linear(x, weight, bias)
-    if x.stride(1) == 1 and x.shape[1] > 1:
+    if x.stride(1) == 1 and x.shape[1] > 1 and not _convolves_well(x):
         # Tokens and channels-last maps: the channels lie together, one matrix product is best.
         return F.linear(x.movedim(1, -1), weight, bias).movedim(-1, 1)
     return F.conv2d(x, weight[:, :, None, None], bias)
+
+
+def _convolves_well(x: Tensor) -> bool:
+    # On a CPU oneDNN's convolution takes the channels last as they are. The product comes from
+    # another library, and has been seen to take twice as long on processors of another maker.
+    return _ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 class Projector(nn.Module, ABC):
