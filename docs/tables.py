@@ -250,7 +250,11 @@ def method_tables() -> str:
 
 def _method(method: About) -> tuple[str, ...]:
     link = method.links[0]
-    losses_used = dict.fromkeys(type(each.loss).__name__ for each in method.links)
+    losses_used = {
+        f"{reference('losses', cls.__name__)} "
+        f"([formula](api/losses.md#anyteacher.losses.{LOSSES[cls][0].__name__}))": None
+        for cls in (type(each.loss) for each in method.links)
+    }
     projector = reference("projectors", type(link.projector).__name__)
     compared = "" if link.compare == "positions" else ", pooled"
     directions = ", ".join(f"`{direction}`" for direction in method.directions)
@@ -258,7 +262,7 @@ def _method(method: About) -> tuple[str, ...]:
         reference("methods", method.name),
         method.source.rstrip("."),
         method.taps.rstrip("."),
-        ", ".join(reference("losses", name) for name in losses_used) + compared,
+        ", ".join(losses_used) + compared,
         NONE if method.directions == ("none",) else projector,
         "all" if set(method.directions) == set(DIRECTIONS) else directions,
         f"{link.weight:g} ({method.weight.partition(', ')[2].rstrip('.')})",

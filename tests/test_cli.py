@@ -512,3 +512,18 @@ def test_a_trial_of_one_batch_leaves_no_error(call, tmp_path):
 def test_other_commands_refuse_what_cannot_be(call, arguments, message):
     status, _, error = call(*arguments)
     assert (status, message in error, len(error.splitlines())) == (2, True, 1)
+
+
+@pytest.mark.parametrize("method", ["kd", "dist", "standardized_kd"])
+def test_features_are_not_taken_for_logits(call, tmp_path, method):
+    status, _, error = call("fit", CONFIG, f"--output={tmp_path / 'run'}", "--distillation", method)
+    assert status == 2
+    assert "compares logits, and taps a feature of 8 channels" in error
+    assert "whose output has 10" in error
+
+
+def test_an_argument_of_a_method_of_the_wrong_type(call, tmp_path):
+    flags = [f"--output={tmp_path / 'run'}", "--distillation", "crd(samples='x')"]
+    status, _, error = call("fit", CONFIG, *flags)
+    assert status == 2
+    assert "crd's samples is a value of type int, got 'x'" in error

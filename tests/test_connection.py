@@ -328,3 +328,35 @@ def test_a_vector_and_a_map_have_no_positions_in_common():
     made = connection(student, teacher, compare="pooled")
     expected = F.mse_loss(student.feature.mean((2, 3)), made.projector(teacher.feature))
     torch.testing.assert_close(made(student, teacher), expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("direction", ["inverted", "traditional", "none"])
+def test_a_student_of_half_precision_leaves_the_other_side_its_own(direction):
+    """Values that half precision cannot hold, on the side that is not projected or on either."""
+    student, teacher = torch.randn(4, 5), 1e6 * torch.randn(4, 5)
+    if direction == "inverted":
+        student, teacher = 1e6 * student, 1e-6 * teacher
+    mine, theirs = Source(student, SIZE), Source(teacher, SIZE)
+    single = connection(mine, theirs, direction=direction, loss=at.losses.SP())
+    half = copy.deepcopy(single).half()
+    small = {"inverted": (student, teacher.half()), "traditional": (student.half(), teacher)}
+    sides = small.get(direction, (student.half(), teacher))
+    value = half(*(Source(side, SIZE) for side in sides))
+    assert value.isfinite()
+    torch.testing.assert_close(value, single(mine, theirs), rtol=0.02, atol=1e-3)
+
+
+def test_one_vector_an_image_comes_from_a_tap_too():
+    class Vectors(at.losses.FeatureLoss):
+        form = "images"
+        because = "it wants vectors"
+
+        def forward(self, student, teacher):
+            return (student - teacher).square().mean()
+
+    assert connection(source(3, 5), source(3, 7), loss=Vectors())(source(3, 5), source(3, 7)) > 0
+
+
+def test_the_remedy_for_unequal_widths_is_one_that_the_loss_has():
+    with pytest.raises(LayoutError, match=r"AB needs .* Use direction='traditional' to project"):
+        connection(source(3, 5), source(3, 7), loss=at.losses.AB(), direction="none")

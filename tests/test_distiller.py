@@ -499,6 +499,12 @@ def test_autocast(direction):
     assert all(p.grad.isfinite().all() for p in distiller.connections.parameters())
 
 
+def test_a_distiller_made_under_autocast_keeps_single_precision():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        distiller = at.Distiller(Small(), teacher(), [LINK], example=images())
+    assert {p.dtype for p in distiller.parameters()} == {torch.float32}
+
+
 def test_the_meta_device_is_followed():
     mine = teacher()
     distiller = at.Distiller(Small(), mine, [LINK], example=images()).to("meta")

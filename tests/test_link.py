@@ -62,7 +62,7 @@ def test_names_in_place_of_objects_are_refused(setting, value, unchecked):
         ({"loss": at.losses.FSP(), "level_weights": [1.0, 1.0]}, r"takes no level_weights"),
         (
             {"student": "a", "teacher": ["c"], "loss": at.losses.FSP()},
-            r"FSP relates the levels .* needs 2 or more, got 'a' and \['c'\]. Give both sides",
+            r"FSP relates the levels .* needs 2 or more, got \[a\] and \[c\]. Give both sides",
         ),
     ],
 )

@@ -27,6 +27,9 @@ class Connection(nn.Module):
     Raises:
         LayoutError: when the features cannot be compared as the link says.
         ConfigError: when the loss has no meaning in the link's direction.
+
+    Attributes:
+        widths: Channels of the student's feature and of the teacher's, one pair a level.
     """
 
     projector: Projector | LevelProjector
@@ -42,45 +45,41 @@ class Connection(nn.Module):
         self.link = link
         mine, theirs = _listed(student), _listed(teacher)
         try:
-            self._check_loss()
+            link.check_direction()
             self.levels = [
                 Level.found(link, ours, other) for ours, other in zip(mine, theirs, strict=True)
             ]
             self._check_form()
-            widths = [
+            self.widths = [
                 level.widths(ours, other)
                 for level, ours, other in zip(self.levels, mine, theirs, strict=True)
             ]
-            self.projector = self._built(widths)
-            self.losses = self._made(widths, [source.module for source in theirs])
+            self.projector = self._built(self.widths)
+            self.losses = self._made(self.widths, [source.module for source in theirs])
         except AnyteacherError as error:
             raise self._named(error) from error
         self.to(mine[0].feature.dtype)
 
-    def _check_loss(self) -> None:
+    def _check_form(self) -> None:
         link, name = self.link, type(self.link.loss).__name__
-        link.check_direction()
-        if link.loss.form == "images" and link.compare == "positions":
+        # Of either side: positions go with positions, and vectors with vectors.
+        vectors = [link.compare == "pooled" or lv.student.kind == "vector" for lv in self.levels]
+        if link.loss.form == "images" and not all(vectors):
             raise ConfigError(
                 f"{name} compares one vector an image: {link.loss.because}. Use compare='pooled'."
             )
-
-    def _check_form(self) -> None:
-        link = self.link
-        vectors = link.compare == "pooled" or any(
-            level.student.kind == "vector" for level in self.levels
-        )
-        if link.loss.form == "positions" and vectors:
+        if link.loss.form == "positions" and any(vectors):
             raise LayoutError(
-                f"{type(link.loss).__name__} needs maps or tokens and compare='positions': "
-                f"{link.loss.because}. Here it would see one vector an image."
+                f"{name} needs maps or tokens and compare='positions': {link.loss.because}. Here "
+                "it would see one vector an image."
             )
 
     def _check_widths(self, mine: int, theirs: int) -> None:
         if mine == theirs:
             return
         loss = self.link.loss
-        advice = "Use direction='inverted' to project, or a loss that allows unequal widths"
+        ways = [f"'{way}'" for way in loss.directions if way != "none"]
+        advice = f"Use direction={' or '.join(ways)} to project, or a loss for unequal widths"
         if loss.directions == ("none",):
             advice = loss.because[:1].upper() + loss.because[1:]
         raise LayoutError(
@@ -189,10 +188,14 @@ class Connection(nn.Module):
             raise LayoutError("the batch is empty: there is no row to project or compare.")
         ours = normalize(self._formed(student, level.student), link.student_norm)
         theirs = normalize(self._formed(teacher, level.teacher), link.teacher_norm)
-        if not torch.is_autocast_enabled(ours.device.type):
-            # What both sides are compared in: the projector's, else the student's precision.
+        if link.direction != "none" and not torch.is_autocast_enabled(ours.device.type):
+            # Only what is projected has to be of the projector's precision; losses take any two,
+            # and half precision would overflow where the other side is of single.
             dtype = next(self.projector.parameters(), student.feature).dtype
-            ours, theirs = ours.to(dtype), theirs.to(dtype)
+            if link.direction == "traditional":
+                ours = ours.to(dtype)
+            else:
+                theirs = theirs.to(dtype)
         if ours.ndim == 4 and link.compare == "positions" and link.loss.equal_grids:
             return match_grids(ours, theirs, to=link.grid, resize=link.resize)
         return ours, theirs

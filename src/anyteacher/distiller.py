@@ -124,7 +124,9 @@ class Distiller(nn.Module):
         example = example.to(parameter.device)
         # The step's own draws must not depend on what is made here.
         # Nor may the projectors repeat the numbers that the same seed gave the student.
-        with forked(torch.initial_seed() ^ _SEED_OFFSET if seed is None else seed):
+        # Without autocast: what is made takes its precision from the features of the probe.
+        apart = forked(torch.initial_seed() ^ _SEED_OFFSET if seed is None else seed)
+        with apart, torch.autocast(example.device.type, enabled=False):
             with _eval_mode(self.student):
                 student_features = self._student_recorder.probe(example)
             teacher_features = {

@@ -94,13 +94,13 @@ class Link:
         if mine != theirs or mine == 0:
             raise ConfigError(
                 f"A link ties as many taps of the student as of the teacher, got {mine} and "
-                f"{theirs}: {self.student!r} and {self.teacher!r}."
+                f"{theirs}: {self._sides()}."
             )
         weights = self.level_weights
         if isinstance(self.loss, LevelLoss) and mine < self.loss.fewest:
             raise ConfigError(
                 f"{type(self.loss).__name__} relates the levels of a side with each other and "
-                f"needs {self.loss.fewest} or more, got {self.student!r} and {self.teacher!r}. "
+                f"needs {self.loss.fewest} or more, got {self._sides()}. "
                 "Give both sides a list of taps, the shallowest first."
             )
         if not weights:
@@ -129,6 +129,10 @@ class Link:
             f"{type(self.loss).__name__} cannot be used with direction='{self.direction}', only "
             f"with {allowed}: {self.loss.because}."
         )
+
+    def _sides(self) -> str:
+        sides = (self.student_taps, self.teacher_taps)
+        return " and ".join(f"[{', '.join(map(str, taps))}]" for taps in sides)
 
     @cached_property
     def student_taps(self) -> tuple[Tap, ...]:

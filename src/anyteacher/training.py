@@ -1,15 +1,17 @@
 """Training a student on a task, with or without distillation, as a LightningModule."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from anyteacher.connection import Connection
 from anyteacher.distiller import Distiller
 from anyteacher.errors import NonFiniteError
 from anyteacher.link import Link
+from anyteacher.losses import LogitLoss
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Batch, Task
@@ -82,6 +84,9 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             example=images[:2],
             images_norm=self.images_norm,
         )
+        for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
+            if isinstance(link.loss, LogitLoss):
+                self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
 
     def _training_images(self) -> Tensor:
         """The first images of the training set, the same whatever the order of training."""

@@ -43,5 +43,5 @@ def halving(taps: Taps) -> list[float]:
     >>> halving(["layer1", "layer2", "layer3"])
     [0.25, 0.5, 1.0]
     """
-    count = len(taps) if isinstance(taps, list) else 1
+    count = len(taps) if isinstance(taps, list | tuple) else 1
     return [0.5**place for place in reversed(range(count))]

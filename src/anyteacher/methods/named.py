@@ -67,6 +67,13 @@ def method_named(text: str) -> Method:
         raise ConfigError(
             f"{name} needs {' and '.join(lacking)}: write '{name}({lacking[0]}=…)', in quotes."
         )
+    for key, value in arguments.items():
+        wanted = takes[key].annotation
+        if isinstance(wanted, type) and type(value) is not wanted:
+            raise ConfigError(
+                f"{name}'s {key} is a value of type {wanted.__name__}, got {value!r}: write "
+                f"'{name}({key}=…)' with such a value."
+            )
     return partial(methods[name], **arguments)
 
 

@@ -38,7 +38,7 @@ def rkd(
 
     Source: Park, Kim, Lu and Cho, "Relational Knowledge Distillation", CVPR 2019.
     Taps: the vectors before the classifier, or the embeddings.
-    Original: none.
+    Original: none, of vectors of unit length; before the projection, where there is one.
     Weight: 25, the authors' for classification, beside 50 for the angles; 1 and 2 for metric
         learning.
     """
@@ -54,6 +54,8 @@ def rkd(
             of=of,
             projector=Linear(),
             compare="pooled",
+            student_norm="l2",
+            teacher_norm="l2",
         )
     return links
 

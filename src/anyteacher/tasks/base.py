@@ -112,6 +112,19 @@ class Task(nn.Module, ABC):
         own = (self.target,) if self.target in _CLASSES else _CLASSES
         return next((batch[key] for key in own if key in batch), None)
 
+    def check_logits(self, link: str, width: int) -> None:
+        """Refuses a link that compares logits where the student has none of this task.
+
+        Raises:
+            ConfigError: when the feature that is tapped has another width than the task's output.
+        """
+        if width != self.out_channels:
+            raise ConfigError(
+                f"Link '{link}' compares logits, and taps a feature of {width} channels of the "
+                f"student, whose output has {self.out_channels}. Tap the layer that gives the "
+                "logits, on both sides, or use a loss of features."
+            )
+
     def check(self, output: Tensor) -> Tensor:
         """The output, in float32 at least, when its shape is what the task needs.
 
