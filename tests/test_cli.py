@@ -89,7 +89,7 @@ WRONG = {
     "tap": ([link(student="stages.7")], ["no module 'stages.7'", "mean stages.1"]),
     "levels": (
         [link(student=["stages.0", "stages.1"])],
-        ["as many taps", "got 2 and 1", "['stages.0', 'stages.1'] and 'stages.1'"],
+        ["as many taps", "got 2 and 1", "[stages.0, stages.1] and [stages.1]"],
     ),
     "tap of a level": (
         [link(student=["stages.0", "stages.7"], teacher=["stages.0", "stages.1"])],
