@@ -499,13 +499,17 @@ def test_strategies_that_lose_the_projectors_are_refused(call, tmp_path):
 
 def test_a_trial_of_one_batch_leaves_no_error(call, tmp_path):
     flags = [f"--output={tmp_path / 'run'}", "--trainer.fast_dev_run=1"]
-    assert call("fit", CONFIG, *flags)[0] == 0
+    status, out, _ = call("fit", CONFIG, *flags)
+    assert (status, "nothing of it was kept" in out) == (0, True)
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["rooms", "--show=x.foo"], "'x.foo' has an ending that is no image format"),
+        (["rooms", "--show=x.psd"], "'x.psd' has an ending that is no image format"),
+        (["rooms", "--show=/dev/null/x.png", "--count=1"], "cannot be written"),
         (["taps", "timm:resnet18", "--size", "0", "64"], "at least one pixel and channel"),
     ],
 )
@@ -527,3 +531,38 @@ def test_an_argument_of_a_method_of_the_wrong_type(call, tmp_path):
     status, _, error = call("fit", CONFIG, *flags)
     assert status == 2
     assert "crd's samples is a value of type int, got 'x'" in error
+
+
+def test_a_checkpoint_that_cannot_be_gone_on_from_says_why(call, tmp_path):
+    folder = tmp_path / "run"
+    assert call("fit", CONFIG, f"--output={folder}")[0] == 0
+    fewer = [f"--output={folder}", "--resume", "--trainer.max_epochs=1"]
+    status, _, error = call("fit", *fewer)
+    assert (status, len(error.splitlines()), "cannot be gone on from" in error) == (2, 1, True)
+    last = folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-500])
+    status, _, error = call("fit", f"--output={folder}", "--resume")
+    assert (status, len(error.splitlines())) == (2, 1)
+    assert "is damaged" in error
+    assert "best.ckpt" in error
+
+
+def test_a_run_that_stopped_early_is_complete(call, tmp_path):
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/top1"]
+    stop += ["--trainer.callbacks.stopping_threshold=0.0", "--trainer.callbacks.mode=max"]
+    folder = tmp_path / "run"
+    assert call("fit", CONFIG, f"--output={folder}", *stop)[0] == 0
+    before = (folder / STUDENT).read_bytes()
+    status, out, _ = call("fit", f"--output={folder}", "--resume")
+    assert (status, "nothing left to train" in out) == (0, True)
+    assert runs.read(folder)["global_step"] == 5
+    assert (folder / STUDENT).read_bytes() == before
+
+
+def test_a_name_with_a_colon_is_told_as_it_is(call, run, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "b:smile:[red].jpg").write_bytes(b"\xff\xd8")
+    Image.new("L", (20, 30), 90).save(images / "ok.png")
+    _, out, _ = call("predict", run, f"--images={images}", f"--output={tmp_path / 'o'}")
+    assert "b:smile:[red].jpg" in out

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from anyteacher import Link, Teacher
 from anyteacher.data import DigitsData, DigitsDataset, RoomsData
-from anyteacher.errors import ConfigError, TeacherError
+from anyteacher.errors import ConfigError, NonFiniteError, TeacherError
 from anyteacher.experiment import (
     CURVES,
     INFO,
@@ -250,3 +250,16 @@ def test_classification_alone_learns_the_digits(tmp_path):
     )
     fit(experiment, tmp_path, **{**OPTIONS, "trainer": {**runs.TRAINER, "max_epochs": 4}})
     assert evaluate(experiment, tmp_path / STUDENT, progress=False)["top1"] > 0.85
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_no_hook_stays_on_student_or_teacher(tmp_path, ema):
+    experiment = runs.experiment(ema=ema)
+    fit(experiment, tmp_path / "a", trainer={**runs.TRAINER, "max_epochs": 1}, **runs.QUIET)
+    hooked = [experiment.student, experiment.teacher]
+    assert not [m for model in hooked for m in model.modules() if m._forward_hooks]
+    broken = runs.experiment(lr=1e9, clip=0.0)
+    with pytest.raises(NonFiniteError):
+        fit(broken, tmp_path / "b", trainer=runs.TRAINER, **runs.QUIET)
+    hooked = [broken.student, broken.teacher]
+    assert not [m for model in hooked for m in model.modules() if m._forward_hooks]

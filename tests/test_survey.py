@@ -135,6 +135,12 @@ def test_blocks_of_one_grid_are_paired_by_depth():
     assert pairs == [("blocks.5", "blocks.5"), ("blocks.3", "blocks.3"), ("blocks.1", "blocks.1")]
 
 
+def test_a_stem_of_blocks_is_no_sibling_of_the_stages():
+    found = by_path(layers(timm("efficientformerv2_s0"), (224, 224)))
+    assert "stages.3" in found
+    assert "stages" not in found
+
+
 def test_a_single_block_has_a_single_pair():
     one = layers(timm("vit_tiny_patch16_224", img_size=SIZE, depth=1))
     assert len(suggest(one, layers(timm("resnet18")))) == 1

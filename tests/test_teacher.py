@@ -139,6 +139,11 @@ def test_further_arguments_reach_the_model():
     assert at.Teacher(Scaled())(torch.ones(1, 1, 1, 1), factor=3) == 3
 
 
+def test_bytes_are_refused(unchecked):
+    with pytest.raises(TeacherError, match=r"floating-point type, got torch.uint8. Divide bytes"):
+        at.Teacher(convs())(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+
+
 class TestCalibrate:
     def make(self):
         model = convs()

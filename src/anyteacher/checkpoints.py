@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EMAWeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, EMAWeightAveraging
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -35,7 +35,7 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         self.folder, self.monitor, self.mode, self.every = folder, monitor, mode, every
         self.best: float | None = None
         self._saved, self._due = 0, False
-        self._between_epochs = False
+        self._between_epochs = self._stopped = False
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
@@ -47,15 +47,16 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
             self._write_last(trainer)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Counts from the step at which the run starts or goes on."""
+        """Counts from the step at which the run goes on; one that had stopped early stays so."""
         self._saved, self._due = trainer.global_step, False
+        trainer.should_stop = trainer.should_stop or (self._stopped and _stops_early(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Writes the last state; the validation of the epoch, if any, lies behind it."""
         if not trainer.fast_dev_run:
             self._between_epochs = True
             self._write_last(trainer)
-            self._between_epochs = False
+            self._between_epochs = self._stopped = False
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -67,6 +68,7 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
     def _write_last(self, trainer: Trainer) -> None:
         # Within an accumulation the step is that of before: it is not saved twice, half-way.
         self._saved, self._due = trainer.global_step, False
+        self._stopped = _stops_early(trainer) and trainer.should_stop
         self._write(trainer, LAST)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -90,17 +92,25 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         part = path.with_name(f"{name}.part")
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
-            if path.is_dir():  # a sharded checkpoint is a folder, which nothing can replace at once
-                shutil.rmtree(path)
+            # A sharded checkpoint is a folder, which cannot be replaced at once: the old one stays
+            # under another name until the new one is there.
+            old = path.with_name(f"{name}.old")
+            if path.is_dir():
+                path.replace(old)
             part.replace(path)
+            shutil.rmtree(old, ignore_errors=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value, so that a resumed run does not take a worse one for it."""
-        return {"best": self.best}
+        """What a resumed run has to know: the best value, and whether it had stopped early."""
+        return {"best": self.best, "stopped": self._stopped}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the best value of the checkpoint."""
-        self.best = state["best"]
+        """Takes what the checkpoint has."""
+        self.best, self._stopped = state["best"], state["stopped"]
+
+
+def _stops_early(trainer: Trainer) -> bool:
+    return any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks)
 
 
 def _settle(loop: dict[str, Any], batches: float) -> None:
@@ -133,3 +143,9 @@ class Average(EMAWeightAveraging):  # type: ignore[misc]
         """Copies the module once it is complete; callbacks are asked before the module itself."""
         pl_module.setup(stage)
         super().setup(trainer, pl_module, stage)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Takes the hooks of the average off the teachers, which it shares."""
+        if self._average_model is not None:
+            self._average_model.module.distiller.release()
+        super().teardown(trainer, pl_module, stage)

@@ -1,12 +1,12 @@
 """The command `anyteacher`: its subcommands, and errors that a person can act on."""
 
 import importlib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from anyteacher import __version__
+from anyteacher.arguments import prepared
 from anyteacher.errors import AnyteacherError, ConfigError, did_you_mean, require
 
 COMMANDS = {
@@ -67,69 +67,10 @@ def _run(command: str, rest: list[str]) -> int:
     hints = importlib.import_module("anyteacher.hints")
     parser, handler = parsers.make_parser(command, COMMANDS[command])
     try:
-        settings = parser.parse_args(_afresh(_by_method(_with_run_config(command, rest))))
+        settings = parser.parse_args(prepared(command, rest))
     except jsonargparse.ArgumentError as error:
         raise ConfigError(hints.explain(str(error), parser)) from error
     return int(handler(parser, settings))
-
-
-def _with_run_config(command: str, rest: list[str]) -> list[str]:
-    """Puts the configuration of the named run before the flags, which then override it."""
-    if command in ("validate", "test", "predict") and rest and not rest[0].startswith("-"):
-        config = Path(rest[0]) / "config.yaml"
-        if not config.is_file():
-            raise ConfigError(
-                f"'{rest[0]}' is no run: it has no {config.name}. Give the folder of a run made "
-                "by `anyteacher fit`."
-            )
-        return [rest[0], f"--config={config}", *rest[1:]]
-    if command == "fit" and "--resume" in rest:
-        configs, others = _split(rest, "--config")
-        outputs, _ = _split(rest, "--output")
-        config = Path(outputs[-1] if outputs else "runs/fit") / "config.yaml"
-        if config.is_file():  # what the run was started with counts, files given again do not
-            return [*(f"--config={path}" for path in [*configs, config]), *others]
-    return rest
-
-
-def _split(rest: list[str], flag: str) -> tuple[list[str], list[str]]:
-    """The values of a flag, and all other arguments."""
-    values, others, waiting = [], [], False
-    for part in rest:
-        name, equals, value = part.partition("=")
-        if waiting:
-            values.append(part)
-        elif name == flag and equals:
-            values.append(value)
-        elif part != flag:
-            others.append(part)
-        waiting = not waiting and part == flag
-    return values, others
-
-
-def _by_method(rest: list[str]) -> list[str]:
-    """Writes `--distillation fitnet` in full; what is no name of a method stays as it is."""
-    flag, named = "--distillation", re.compile(r"[A-Za-z]\w*(\(.*\))?", re.ASCII)
-    written: list[str] = []
-    for part in rest:
-        name, equals, value = part.partition("=")
-        if written and written[-1] == flag and named.fullmatch(part):
-            written[-1] = f"{flag}.method={part}"
-        elif name == flag and equals and named.fullmatch(value):
-            written.append(f"{flag}.method={value}")
-        else:
-            written.append(part)
-    return written
-
-
-def _afresh(rest: list[str]) -> list[str]:
-    """Empties the list of links before a flag sets it: they would inherit from the former ones."""
-    flag = "--distillation.links"
-    return [
-        part
-        for given in rest
-        for part in ((f"{flag}=[]", given) if given.partition("=")[0] == flag else (given,))
-    ]
 
 
 def _fail(name: str, message: str, status: int = 2) -> int:

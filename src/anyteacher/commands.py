@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
 from rich.console import Console
 from torch import nn
@@ -40,7 +41,9 @@ _NOT_SAVED = ("config", "output", "resume", "checkpoint_every", "run", "weights"
 
 def _say(text: str) -> None:
     """Prints a sentence as it is, in one line where it goes to a file or pipe."""
-    _CONSOLE.print(text, highlight=False, markup=False, soft_wrap=not _CONSOLE.is_terminal)
+    _CONSOLE.print(
+        text, highlight=False, markup=False, emoji=False, soft_wrap=not _CONSOLE.is_terminal
+    )
 
 
 def _instantiate(
@@ -89,7 +92,7 @@ class _Keep(Callback):  # type: ignore[misc]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes it."""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not trainer.fast_dev_run:
             with replacing(self.path) as temporary:
                 temporary.write_text(self.text)
 
@@ -113,7 +116,9 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         progress=trainer["enable_progress_bar"] is not False,
         trainer=trainer,
     )
-    if module.trainer.is_global_zero:
+    if module.trainer.fast_dev_run:
+        _say("A trial of a few batches went through; nothing of it was kept.")
+    elif module.trainer.is_global_zero:
         kept = next(c for c in module.trainer.callbacks if isinstance(c, Checkpoints))
         found = "" if kept.best is None else f" Best {kept.monitor}: {kept.best:.4f}."
         minutes = (time.monotonic() - start) / 60
@@ -136,7 +141,8 @@ def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
         progress = trainer["enable_progress_bar"] is not False
         values = experiment.evaluate(made, weights, split=split, progress=progress, trainer=trainer)
         rows = tuple((name, value) for name, value in values.items())
-        print_table(Table(("metric", split), rows, f"{type(made.task).__name__}", decimals=4))
+        if rank_zero_only.rank == 0:
+            print_table(Table(("metric", split), rows, f"{type(made.task).__name__}", decimals=4))
         return 0
 
     return run
@@ -267,17 +273,20 @@ def rooms(parser: ArgumentParser, settings: Namespace) -> int:
     """Writes a contact sheet of generated scenes."""
     if settings.split not in SPLITS:
         raise ConfigError(f"No split '{settings.split}'. {did_you_mean(settings.split, SPLITS)}")
-    if settings.show.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(settings.show.suffix.lower()) not in Image.SAVE:
         raise ConfigError(
             f"'{settings.show}' has an ending that is no image format. Write a .png file."
         )
-    path = write_contact_sheet(
-        settings.show,
-        split=settings.split,
-        count=settings.count,
-        size=(settings.size[0], settings.size[1]),
-        seed=settings.seed,
-    )
+    try:
+        path = write_contact_sheet(
+            settings.show,
+            split=settings.split,
+            count=settings.count,
+            size=(settings.size[0], settings.size[1]),
+            seed=settings.seed,
+        )
+    except OSError as error:
+        raise DataError(f"'{settings.show}' cannot be written ({error}).") from error
     _say(f"{settings.count} scenes are in {path}.")
     return 0
 

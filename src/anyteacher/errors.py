@@ -18,6 +18,7 @@ _EXTRA_OF = {
     "safetensors": "train",
     "sklearn": "train",
     "torchmetrics": "train",
+    "yaml": "train",
     "torchvision": "torchvision",
     "timm": "timm",
     "transformers": "transformers",

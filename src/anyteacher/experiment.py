@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from anyteacher.checkpoints import BEST, LAST, Average, Checkpoints
@@ -187,7 +189,36 @@ def fit(
             "give their projectors back. Use strategy 'ddp', from a script or the command."
         )
     try:
-        runner.fit(module, datamodule=experiment.data, ckpt_path=start, weights_only=True)
+        _train(runner, module, experiment.data, start)
+    finally:
+        module.distiller.release()
+    if runner.is_global_zero and not runner.fast_dev_run:
+        best = last.with_name(BEST)
+        save_student(experiment.student, best if best.exists() else last, folder)
+        shape = list(experiment.data.train[0]["image"].shape)
+        with replacing(folder / INFO) as temporary:
+            temporary.write_text(json.dumps({"image": shape, "step": runner.global_step}) + "\n")
+    runner.strategy.barrier()
+    return module
+
+
+def _train(runner: Trainer, module: TrainingModule, data: DataModule, start: Path | None) -> None:
+    """Trains, from a checkpoint if one is given; says in one line why it cannot be gone on from.
+
+    Raises:
+        ConfigError: then.
+    """
+    if start is not None and start.is_file() and not zipfile.is_zipfile(start):
+        raise ConfigError(
+            f"'{start}' is damaged, it may have been cut short. Put {BEST}, which lies beside it, "
+            "in its place, or start another run (--output)."
+        )
+    try:
+        runner.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    except MisconfigurationException as error:
+        if start is None:
+            raise
+        raise ConfigError(f"'{start}' cannot be gone on from: {error}") from error
     except RuntimeError as error:
         if "loading state_dict" not in str(error):
             raise
@@ -196,15 +227,6 @@ def fit(
             f"({' '.join(str(error).split())[:200]} …). Resume with the settings of the run, or "
             "start another one (--output)."
         ) from error
-    if runner.is_global_zero and not runner.fast_dev_run:
-        best = last.with_name(BEST)
-        save_student(experiment.student, best if best.exists() else last, folder)
-        shape = list(experiment.data.train[0]["image"].shape)
-        with replacing(folder / INFO) as temporary:
-            temporary.write_text(json.dumps({"image": shape, "step": runner.global_step}) + "\n")
-    runner.strategy.barrier()
-    module.distiller.release()
-    return module
 
 
 def finished_step(folder: Path) -> int | None:

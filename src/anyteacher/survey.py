@@ -93,15 +93,17 @@ def _holds_all_blocks(path: str, modules: dict[str, nn.Module]) -> bool:
     lists = [
         other
         for other, module in modules.items()
-        if other.rpartition(".")[0] == parent and _is_list_of_blocks(module)
+        if other.rpartition(".")[0] == parent and _blocks(module) is _blocks(modules[path])
     ]
-    return lists == [path]
+    return _blocks(modules[path]) is not None and lists == [path]
 
 
-def _is_list_of_blocks(module: nn.Module) -> bool:
+def _blocks(module: nn.Module) -> type | None:
+    """The type of the blocks of which it is a list; None where it is not one."""
     blocks = list(module.children())
     alike = len(blocks) > 1 and len({type(block) for block in blocks}) == 1
-    return isinstance(module, nn.Sequential) and alike and any(blocks[0].children())
+    is_list = isinstance(module, nn.Sequential) and alike and any(blocks[0].children())
+    return type(blocks[0]) if is_list else None
 
 
 def _inside_no_block(path: str, modules: dict[str, nn.Module], outputs: dict[str, Tensor]) -> bool:

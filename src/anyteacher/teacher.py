@@ -101,7 +101,16 @@ class Teacher(nn.Module):
             self._scale, self._shift = (t.to(self.device) for t in images_norm.to(self.norm))
 
     def prepare(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
-        """The student's images as this teacher wants them."""
+        """The student's images as this teacher wants them.
+
+        Raises:
+            TeacherError: for images of whole numbers.
+        """
+        if not images.is_floating_point():
+            raise TeacherError(
+                f"A teacher needs images of a floating-point type, got {images.dtype}. Divide "
+                "bytes by 255: images / 255."
+            )
         if self.size is not None and images.shape[2:] != self.size:
             images = F.interpolate(images, self.size, mode="bilinear", antialias=True)
         if self._scale is not None and self._shift is not None:
