@@ -90,5 +90,7 @@ def test_the_module_passes_its_setting_on():
 
 
 def test_another_estimator_is_refused(unchecked):
-    with pytest.raises(ConfigError, match="'biased' or 'unbiased', not 'debiased'"):
+    with pytest.raises(
+        ConfigError, match=r"estimator cannot be 'debiased'. Did you mean biased or unb"
+    ):
         CKA("debiased")

@@ -1,11 +1,13 @@
 """What losses have in common: the checks of two features, their precision, and the gathering."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from anyteacher.errors import LayoutError
-from anyteacher.losses import base
+from anyteacher.errors import ConfigError, LayoutError
+from anyteacher.losses import base, fsp, hcl, info_nce, inter_channel_correlation, kd_svd, pkt
 from anyteacher.losses.base import (
     DIRECTIONS,
     BatchLoss,
@@ -13,8 +15,11 @@ from anyteacher.losses.base import (
     LevelLoss,
     LogitLoss,
     Loss,
+    check_classes,
+    chosen,
     comparable,
     full_precision,
+    whole,
 )
 
 
@@ -88,8 +93,36 @@ def test_autocast_is_off_inside_and_on_again_after():
         assert (x @ y.T).dtype == torch.bfloat16
     for result in results:
         assert torch.equal(result, x @ y.T)
+
     assert torch.equal(gram(x, y, scale=2.0), 2 * x @ y.T)
     assert (gram.__name__, gram.__doc__) == ("gram", "The products of the rows of two features.")
+
+
+VECTOR, MAP = torch.randn(4, 64), torch.randn(2, 6, 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "student"),
+    [
+        (pkt, {"eps": 1e-7}, VECTOR),
+        (info_nce, {"temperature": 0.1}, VECTOR),
+        (inter_channel_correlation, {"unit": "rows"}, MAP),
+        (hcl, {"pyramid": (4, 2)}, MAP),
+        (fsp, {"pool": "max"}, [MAP, MAP]),
+        (kd_svd, {"vectors": 1}, (MAP, MAP)),
+    ],
+    ids=lambda part: getattr(part, "__name__", ""),
+)
+def test_settings_may_come_before_the_features(loss, settings, student):
+    teacher = [x + 1 for x in student] if isinstance(student, list | tuple) else student.exp()
+    expected = loss(student, teacher, **settings)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(loss(**settings, student=student, teacher=teacher), expected)
+
+
+def test_without_a_tensor_the_function_itself_says_what_is_wrong():
+    with torch.autocast("cpu"), pytest.raises(LayoutError, match="two at least, got 0 and 0"):
+        kd_svd([], [])
 
 
 def test_the_gradient_is_of_full_precision_under_autocast_too():
@@ -157,3 +190,25 @@ def test_a_loss_asks_for_nothing_unless_it_says_so():
     assert not loss.state_dict()
     assert LogitLoss.directions == ("none",)
     assert "use a feature loss" in LogitLoss.because
+
+
+def test_an_option_is_one_of_those_that_there_are():
+    assert chosen("mine", "unit", "rows", ("maps", "rows")) == "rows"
+    with pytest.raises(ConfigError, match=r"^mine's unit cannot be 'row'\. Did you mean rows\?$"):
+        chosen("mine", "unit", "row", ("maps", "rows"))
+    with pytest.raises(ConfigError, match=r"^mine's p cannot be 3\. Known: 1, 2\.$"):
+        chosen("mine", "p", 3, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(2, True), (3, True), (1, False), (-5, False), (2.0, False), (2.5, False), (math.nan, False)],
+)
+def test_a_whole_number_is_no_fraction(value, expected):
+    assert whole(value, 2) is expected
+
+
+def test_probabilities_are_of_two_classes_at_least():
+    check_classes("mine", 2)
+    with pytest.raises(LayoutError, match=r"^mine compares .* two classes, got logits of 1\. For"):
+        check_classes("mine", 1)

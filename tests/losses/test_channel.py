@@ -166,6 +166,24 @@ def test_a_channel_of_zeros_correlates_with_none(shape, what):
     close(inter_channel_correlation(student, teacher, unit=what), total / shape[1])
 
 
+@pytest.mark.parametrize("loss", [ICKD(), ICKD("rows"), NST()])
+def test_each_image_close_to_its_teacher_keeps_a_gradient(loss):
+    """The squares differ by less than rounding there, and come out below zero for some."""
+    generator = torch.Generator().manual_seed(0)
+    teacher, noise = torch.randn(2, 8, 512, 7, 7, generator=generator)
+    if isinstance(loss, NST):  # by way of the channels where they are fewer
+        teacher, noise = (x.reshape(8, 49, 16, 32) for x in (teacher, noise))
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        student = (teacher.to(dtype) + 3e-4 * noise.to(dtype)).requires_grad_()
+        value = loss(student, teacher.to(dtype))
+        value.backward()
+        assert value >= 0
+        grads.append(student.grad.double().flatten(1))
+    assert (torch.cosine_similarity(*grads) > 0.99).all()
+    assert ((grads[0] - grads[1]).norm(dim=1) < 0.1 * grads[1].norm(dim=1)).all()
+
+
 def test_a_single_position_says_nothing_to_nst():
     student, teacher = pair((3, 4, 1, 1))
     value = neuron_selectivity(student.requires_grad_(), teacher)

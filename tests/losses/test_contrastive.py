@@ -267,7 +267,9 @@ def test_what_is_no_vector_or_lacks_its_index_is_refused():
     for loss, more in ((crd(), [torch.arange(2)]), (InfoNCE(4), [])):
         with pytest.raises(LayoutError, match=r"one vector an image .* Use compare='pooled'"):
             loss(vectors(2, 3, 4, 4), vectors(2, 4, 4, 4), *more)
-    with pytest.raises(LayoutError, match="needs at least two, got one"):
+    with pytest.raises(
+        LayoutError, match=r"info_nce .* at least 2 of them, got 1\. Use a larger batch"
+    ):
         info_nce(vectors(1, 3), vectors(1, 3))
     link = at.Link("1", "1", loss=CRD(8, 4), compare="pooled", name="memory")
     models = [
@@ -286,7 +288,7 @@ def test_what_is_no_vector_or_lacks_its_index_is_refused():
         (lambda: CRD(5, negatives=0), r"at least 1, got 5, 128 and 0"),
         (lambda: CRD(5, temperature=0.0), r"positive temperature .* got 0.0 and 0.5"),
         (lambda: CRD(5, momentum=1.0), r"momentum from 0 up to 1, got 0.07 and 1.0"),
-        (lambda: InfoNCE(-1), r"InfoNCE needs features of 0 or more .* got -1 and 0.07"),
+        (lambda: InfoNCE(-1), r"InfoNCE needs features of 0 or more, .* got -1 and 0.07"),
         (lambda: InfoNCE(temperature=-1.0), r"got 128 and -1.0"),
         (lambda: InfoNCE(anchor="teacher"), r"anchor cannot be 'teacher'. Known: both, student"),
     ],

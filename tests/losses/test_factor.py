@@ -178,7 +178,7 @@ def test_a_vector_is_a_map_of_one_position():
     [
         (lambda: FactorTransfer(0.0), r"positive rate and reconstruction, got 0.0 and 0.002"),
         (lambda: FactorTransfer(reconstruction=0.0), r"got 0.5 and 0.0"),
-        (lambda: FactorTransfer(p=3), r"p=1 \(absolute\) or p=2 \(squares\), got 3"),
+        (lambda: FactorTransfer(p=3), r"p cannot be 3. Known: 1, 2"),
     ],
 )
 def test_impossible_settings_are_refused(make, message, unchecked):

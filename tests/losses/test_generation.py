@@ -116,7 +116,7 @@ def test_half_precision_parameters_compute_in_single():
     [
         (lambda: MGD(1.0), r"less than 1, got 1.0"),
         (lambda: MGD(-0.1), r"got -0.1"),
-        (lambda: MGD(mask="chanels"), r"cannot mask 'chanels'. Did you mean channels\?"),
+        (lambda: MGD(mask="chanels"), r"mask cannot be 'chanels'. Did you mean channels\?"),
     ],
 )
 def test_impossible_settings_are_refused(make, message, unchecked):

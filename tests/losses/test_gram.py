@@ -12,6 +12,7 @@ from anyteacher.losses.gram import (
     flat,
     gram,
     inverse_root,
+    not_negative,
     squared_distances,
 )
 
@@ -78,6 +79,14 @@ def test_squared_distances_against_the_rows():
     torch.testing.assert_close(squares, torch.cdist(rows, rows) ** 2)
     assert torch.equal(apart, ~torch.eye(5, dtype=torch.bool))
     close(squares[0, 1].sqrt(), math.dist(*rows[:2].tolist()))
+
+
+def test_what_rounding_takes_below_zero_is_zero_and_keeps_its_gradient():
+    x = torch.tensor([-1e-8, 0.0, 3.0, math.inf], requires_grad=True)
+    value = not_negative(x)
+    assert value.tolist() == [0.0, 0.0, 3.0, math.inf]
+    value.sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0, 1.0, 1.0]
 
 
 def test_too_few_images_are_refused_with_advice():

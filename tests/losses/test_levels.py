@@ -181,7 +181,9 @@ def test_hcl_weighs_what_is_spread_out_more_than_what_averages_away():
     [
         (lambda: FSP(pool="maxx"), r"pool cannot be 'maxx'. Did you mean max\?"),
         (lambda: FSP(entries="total"), r"entries cannot be 'total'. Known: mean, sum"),
-        (lambda: HCL((4, 0)), r"steps of 1 position or more, got \(4, 0\)"),
+        (lambda: HCL((4, 0)), r"each of 1 position or more, got \(4, 0\)"),
+        (lambda: HCL((4, 1.5)), r"a list of whole numbers, .* got \(4, 1\.5\)"),
+        (lambda: HCL(4), r"HCL's pyramid is a list .* got 4\."),
     ],
 )
 def test_impossible_settings_are_refused(make, message, unchecked):

@@ -7,6 +7,7 @@ from slow import close, rows_of, softmax
 import anyteacher as at
 from anyteacher.errors import ConfigError, DataError, LayoutError
 from anyteacher.losses import (
+    DIST,
     DKD,
     KD,
     StandardizedKD,
@@ -213,10 +214,19 @@ def test_too_few_classes_are_refused():
     with pytest.raises(LayoutError, match="DKD is undefined for 2 classes"):
         DKD().build(2, 2)
     for loss in (kd, standardized_kd):
-        with pytest.raises(
-            LayoutError, match=r"at least two classes, got logits of shape \(2, 1\)"
-        ):
+        with pytest.raises(LayoutError, match=r"at least two classes, got logits of 1\. .*MSE\(\)"):
             loss(two[:, :1], two[:, :1])
+
+
+@pytest.mark.parametrize("loss", [KD(), StandardizedKD(), DIST(), DKD()])
+def test_a_link_of_logits_of_one_channel_is_refused_before_it_learns(loss):
+    models = [torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1)) for _ in "ab"]
+    link = at.Link("0", "0", loss=loss, direction="none", name="logits")
+    named = (
+        rf"^Link 'logits': {type(loss).__name__} compares .* at least two classes, got .* of 1\."
+    )
+    with pytest.raises(LayoutError, match=named):
+        at.Distiller(*models, [link], example=torch.rand(2, 3, 4, 4))
 
 
 def test_targets_that_do_not_fit_are_refused(unchecked):

@@ -108,7 +108,7 @@ class AB(FeatureLoss):
 
     def __init__(self, margin: float = 1.0) -> None:
         super().__init__()
-        if margin <= 0:
+        if not 0 < margin < math.inf:
             raise ConfigError(f"AB needs a positive margin, got {margin}.")
         self.margin = margin
 

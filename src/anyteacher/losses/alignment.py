@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.errors import ConfigError
-from anyteacher.losses.base import BatchLoss, Images, Scalar, comparable, full_precision
+from anyteacher.losses.base import BatchLoss, Images, Scalar, chosen, comparable, full_precision
 from anyteacher.losses.gram import check_images, deviations, flat, gram, inverse_root
 
 Estimator = Literal["biased", "unbiased"]
+_ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 
 
 @full_precision
@@ -43,7 +43,9 @@ def cka(
 
     Raises:
         LayoutError: for fewer than three images (four if unbiased), which are always alike.
+        ConfigError: for an unknown estimator.
     """
+    chosen("cka", "estimator", estimator, _ESTIMATORS)
     student, teacher = comparable("cka", student, teacher, widths=False, grids=False)
     check_images("cka", len(student), 3 if estimator == "biased" else 4)
     mine, theirs = deviations(flat(student)), deviations(flat(teacher))
@@ -101,9 +103,7 @@ class CKA(BatchLoss):
 
     def __init__(self, estimator: Estimator = "biased", gather: bool = False) -> None:
         super().__init__(gather)
-        if estimator not in get_args(Estimator):
-            raise ConfigError(f"CKA's estimator is 'biased' or 'unbiased', not '{estimator}'.")
-        self.estimator = estimator
+        self.estimator = chosen("CKA", "estimator", estimator, _ESTIMATORS)
 
     def compare(self, student: Images, teacher: Images) -> Scalar:
         """See `cka`."""

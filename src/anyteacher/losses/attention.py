@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.errors import ConfigError, LayoutError, did_you_mean
-from anyteacher.losses.base import Feature, FeatureLoss, Form, Scalar, comparable
+from anyteacher.errors import ConfigError, LayoutError
+from anyteacher.losses.base import Feature, FeatureLoss, Form, Scalar, chosen, comparable
 
 Distance = Literal["squared", "norm"]
+_DISTANCES: tuple[Distance, ...] = get_args(Distance)
 
 
 def flat_maps(
@@ -60,6 +61,7 @@ def attention_transfer(
     Source: Zagoruyko and Komodakis, "Paying More Attention to Attention: Improving the Performance
     of Convolutional Neural Networks via Attention Transfer", ICLR 2017.
     """
+    chosen("attention_transfer", "distance", distance, _DISTANCES)
     mine, theirs = flat_maps("attention_transfer", student, teacher, widths=False)
     difference = _attention(mine) - _attention(theirs)
     if distance == "norm":
@@ -117,10 +119,7 @@ class AT(FeatureLoss):
 
     def __init__(self, distance: Distance = "squared") -> None:
         super().__init__()
-        if distance not in get_args(Distance):
-            hint = did_you_mean(distance, get_args(Distance))
-            raise ConfigError(f"AT's distance cannot be '{distance}'. {hint}")
-        self.distance: Distance = distance
+        self.distance = chosen("AT", "distance", distance, _DISTANCES)
 
     def forward(self, student: Feature, teacher: Float[Tensor, "b d *grid"]) -> Scalar:
         """See `attention_transfer`."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anyteacher.errors import LayoutError
+from anyteacher.errors import ConfigError, LayoutError, did_you_mean
 from anyteacher.parallel import gather
 
 Direction = Literal["inverted", "traditional", "none"]
@@ -23,6 +23,7 @@ Images: TypeAlias = Float[Tensor, "b _ *_"]  # each side of its own width and gr
 Scalar = Float[Tensor, ""]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
 
 class Loss(nn.Module, ABC):
@@ -133,6 +134,48 @@ class LogitLoss(FeatureLoss):
         "use a feature loss such as losses.MSE() with direction='inverted'"
     )
 
+    def build(
+        self, student_width: int, teacher_width: int, teacher: nn.Module | None = None
+    ) -> None:
+        """Refuses fewer than two classes."""
+        check_classes(type(self).__name__, min(student_width, teacher_width))
+
+
+def check_classes(name: str, classes: int) -> None:
+    """Refuses logits of a single channel, which is no class among others.
+
+    Raises:
+        LayoutError: naming the loss.
+    """
+    if classes < 2:
+        raise LayoutError(
+            f"{name} compares probabilities of at least two classes, got logits of {classes}. "
+            "For a single channel use a feature loss such as losses.MSE()."
+        )
+
+
+def chosen(owner: str, option: str, value: _T, known: tuple[_T, ...]) -> _T:
+    """The value of an option, when it is one that is known.
+
+    Args:
+        owner: The loss or function, for the message.
+        option: Its argument.
+        value: What was given.
+        known: What there is. A tuple, which `torch.compile` can look into.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    if value not in known:
+        hint = did_you_mean(str(value), map(str, known))
+        raise ConfigError(f"{owner}'s {option} cannot be {value!r}. {hint}")
+    return value
+
+
+def whole(value: object, least: int) -> bool:
+    """Whether a setting is a whole number, and not less than `least`."""
+    return isinstance(value, int) and value >= least
+
 
 def comparable(
     name: str,
@@ -188,11 +231,19 @@ def full_precision(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        first: Any = args[0] if args else next(iter(kwargs.values()))
-        kind = (first if isinstance(first, Tensor) else first[0]).device.type
-        if not torch.is_autocast_enabled(kind):
+        kind = _device_type(*args, *kwargs.values())
+        if kind is None or not torch.is_autocast_enabled(kind):
             return function(*args, **kwargs)
         with torch.autocast(kind, enabled=False):
             return function(*args, **kwargs)
 
     return run
+
+
+def _device_type(*values: object) -> str | None:
+    """Where the first tensor is, or the first sequence of them: settings may come before it."""
+    for value in values:
+        first = value[0] if isinstance(value, Sequence) and value else value
+        if isinstance(first, Tensor):
+            return first.device.type
+    return None

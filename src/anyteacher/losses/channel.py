@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.losses.attention import flat_maps
-from anyteacher.losses.base import Feature, FeatureLoss, Form, Scalar, full_precision
+from anyteacher.losses.base import Feature, FeatureLoss, Form, Scalar, chosen, full_precision
+from anyteacher.losses.gram import not_negative
 from anyteacher.normalization import unit_length
 
 Unit = Literal["maps", "rows"]
 Divisor = Literal["images", "images_squared"]
+_UNITS: tuple[Unit, ...] = get_args(Unit)
+_DIVISORS: tuple[Divisor, ...] = get_args(Divisor)
 
 _TINY = 1e-24  # of a squared length
 
@@ -38,6 +40,8 @@ def inter_channel_correlation(
     Source: Liu, Huang, Lin, Xie, Wang, Chang and Liang, "Exploring Inter-Channel Correlation for
     Diversity-preserved Knowledge Distillation", ICCV 2021.
     """
+    chosen("inter_channel_correlation", "unit", unit, _UNITS)
+    chosen("inter_channel_correlation", "divisor", divisor, _DIVISORS)
     mine, theirs = flat_maps("inter_channel_correlation", student, teacher, grids=False)
     if unit == "rows":
         distances = _row_distance(mine, theirs)
@@ -87,7 +91,7 @@ def _gram_distance(a: Float[Tensor, "b p n"], b: Float[Tensor, "b q n"]) -> Floa
     if n * (p + q) <= p * p + q * q + p * q:
         return (a.mT @ a - b.mT @ b).square().sum((1, 2))
     squares = [(x @ y.mT).square().sum((1, 2)) for x, y in ((a, a), (b, b), (a, b))]
-    return (squares[0] + squares[1] - 2 * squares[2]).clamp_min(0)  # else -1e-8 at equality
+    return not_negative(squares[0] + squares[1] - 2 * squares[2])
 
 
 def _row_distance(a: Float[Tensor, "b c n"], b: Float[Tensor, "b c m"]) -> Float[Tensor, " b"]:
@@ -99,7 +103,7 @@ def _row_distance(a: Float[Tensor, "b c n"], b: Float[Tensor, "b c m"]) -> Float
     aa, bb, ab = ((x @ (x.mT @ y) * y).sum(2) for x, y in ((a, a), (b, b), (a, b)))
     by_a, by_b = _inverse_length(aa), _inverse_length(bb)
     squares = aa * by_a.square() + bb * by_b.square() - 2 * ab * by_a * by_b
-    return squares.clamp_min(0).sum(1)
+    return not_negative(squares).sum(1)
 
 
 class ICKD(FeatureLoss):
@@ -121,14 +125,8 @@ class ICKD(FeatureLoss):
 
     def __init__(self, unit: Unit = "maps", divisor: Divisor = "images") -> None:
         super().__init__()
-        if unit not in get_args(Unit):
-            hint = did_you_mean(unit, get_args(Unit))
-            raise ConfigError(f"ICKD's unit cannot be '{unit}'. {hint}")
-        if divisor not in get_args(Divisor):
-            hint = did_you_mean(divisor, get_args(Divisor))
-            raise ConfigError(f"ICKD's divisor cannot be '{divisor}'. {hint}")
-        self.unit: Unit = unit
-        self.divisor: Divisor = divisor
+        self.unit = chosen("ICKD", "unit", unit, _UNITS)
+        self.divisor = chosen("ICKD", "divisor", divisor, _DIVISORS)
 
     def forward(self, student: Feature, teacher: Float[Tensor, "b c ..."]) -> Scalar:
         """See `inter_channel_correlation`."""

@@ -1,16 +1,18 @@
 """Losses of correlations between the class probabilities of two models of one task."""
 
+import math
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.errors import ConfigError, LayoutError, did_you_mean
-from anyteacher.losses.base import BatchLoss, Feature, LogitLoss, Scalar
+from anyteacher.errors import ConfigError, LayoutError
+from anyteacher.losses.base import BatchLoss, Feature, LogitLoss, Scalar, chosen
 from anyteacher.losses.logits import class_logits, positive_temperature, weights_of
 
 Scale = Literal["squared", "none"]
+_SCALES: tuple[Scale, ...] = get_args(Scale)
 
 
 def dist(
@@ -28,7 +30,8 @@ def dist(
     `r_rows` is the mean over rows (images, or pixels of all images) of Pearson's correlation
     between the two distributions over the classes, `r_columns` the mean over classes of that
     between the two columns, which run through all rows. What is constant has a correlation of 0
-    and no gradient.
+    and no gradient. What it is given counts as logits: features that have one width by chance would
+    be compared as if their channels were classes.
 
     Source: Huang, You, Wang, Qian and Xu, "Knowledge Distillation from A Stronger Teacher",
     NeurIPS 2022.
@@ -46,7 +49,9 @@ def dist(
 
     Raises:
         LayoutError: for a single row, which has no columns to correlate.
+        ConfigError: for an unknown scale.
     """
+    chosen("dist", "scale", scale, _SCALES)
     student, teacher = class_logits("dist", student, teacher)
     if student.numel() == student.shape[1]:
         raise LayoutError(
@@ -85,15 +90,12 @@ class DIST(BatchLoss, LogitLoss):
         gather: bool = False,
     ) -> None:
         super().__init__(gather)
-        if scale not in get_args(Scale):
-            raise ConfigError(
-                f"DIST's scale cannot be '{scale}'. {did_you_mean(scale, get_args(Scale))}"
-            )
-        if eps <= 0:
+        if not 0 < eps < math.inf:
             raise ConfigError(f"DIST needs a positive eps, got {eps}.")
         self.eps = eps
         self.inter, self.intra = weights_of("DIST", inter=inter, intra=intra)
-        self.temperature, self.scale = positive_temperature("DIST", temperature), scale
+        self.temperature = positive_temperature("DIST", temperature)
+        self.scale = chosen("DIST", "scale", scale, _SCALES)
 
     def compare(self, student: Feature, teacher: Feature) -> Scalar:
         """See `dist`."""

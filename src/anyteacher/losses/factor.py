@@ -1,5 +1,6 @@
 """Losses that compare factors: what small networks of each side make of its feature."""
 
+import math
 from itertools import pairwise
 from typing import ClassVar, Literal, get_args
 
@@ -8,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import ConfigError
-from anyteacher.losses.base import FeatureLoss, Scalar, comparable, full_precision
+from anyteacher.losses.base import FeatureLoss, Scalar, chosen, comparable, full_precision
 from anyteacher.losses.convolution import convolve, same_size
 from anyteacher.normalization import unit_length
 
 Power = Literal[1, 2]
+_POWERS: tuple[Power, ...] = get_args(Power)
 _SLOPE = 0.1  # of the leaky ReLU, from the authors
 
 
@@ -35,6 +37,7 @@ def factor_transfer(
     >>> factor_transfer(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 2.0]]))
     tensor(0.4000)
     """
+    chosen("factor_transfer", "p", p, _POWERS)
     student, teacher = comparable("factor_transfer", student, teacher)
     distance = F.l1_loss if p == 1 else F.mse_loss
     return distance(unit_length(student.flatten(1), 1), unit_length(teacher.flatten(1), 1))
@@ -80,14 +83,13 @@ class FactorTransfer(FeatureLoss):
 
     def __init__(self, rate: float = 0.5, p: Power = 1, reconstruction: float = 0.002) -> None:
         super().__init__()
-        if rate <= 0 or reconstruction <= 0:
+        if not (0 < rate < math.inf and 0 < reconstruction < math.inf):
             raise ConfigError(
                 "FactorTransfer needs a positive rate and reconstruction, got "
                 f"{rate} and {reconstruction}."
             )
-        if p not in get_args(Power):
-            raise ConfigError(f"FactorTransfer has p=1 (absolute) or p=2 (squares), got {p}.")
-        self.rate, self.p, self.reconstruction = rate, p, reconstruction
+        self.rate, self.reconstruction = rate, reconstruction
+        self.p = chosen("FactorTransfer", "p", p, _POWERS)
 
     def build(
         self, student_width: int, teacher_width: int, teacher: nn.Module | None = None

@@ -8,8 +8,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from anyteacher.errors import ConfigError, did_you_mean
-from anyteacher.losses.base import Feature, FeatureLoss, Form, Scalar, comparable, full_precision
+from anyteacher.errors import ConfigError
+from anyteacher.losses.base import (
+    Feature,
+    FeatureLoss,
+    Form,
+    Scalar,
+    chosen,
+    comparable,
+    full_precision,
+)
 from anyteacher.losses.convolution import convolve, same_size
 
 Mask = Literal["positions", "channels"]
@@ -64,9 +72,7 @@ class MGD(FeatureLoss):
         super().__init__()
         if not 0 <= ratio < 1:
             raise ConfigError(f"MGD hides a ratio of 0 or more and less than 1, got {ratio}.")
-        if mask not in get_args(Mask):
-            raise ConfigError(f"MGD cannot mask '{mask}'. {did_you_mean(mask, get_args(Mask))}")
-        self.ratio, self.mask = ratio, mask
+        self.ratio, self.mask = ratio, chosen("MGD", "mask", mask, get_args(Mask))
 
     def build(
         self, student_width: int, teacher_width: int, teacher: nn.Module | None = None

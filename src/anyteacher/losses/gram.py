@@ -68,6 +68,15 @@ def squared_distances(
     return distances, distances > floor
 
 
+def not_negative(x: Tensor) -> Tensor:
+    """What rounding took below zero becomes zero, and keeps its gradient.
+
+    Differences of close numbers come out so where they are small, not only where they are zero.
+    Their gradient is still right to some digits, and a clamp would make it zero.
+    """
+    return x - x.detach().clamp(max=0)
+
+
 def check_images(name: str, images: int, fewest: int) -> None:
     """Refuses a batch that is too small for the loss to say anything.
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.errors import ConfigError, LayoutError, did_you_mean
+from anyteacher.errors import ConfigError, LayoutError
 from anyteacher.losses.base import (
     Feature,
     FeatureLoss,
@@ -17,13 +17,17 @@ from anyteacher.losses.base import (
     LevelLoss,
     Levels,
     Scalar,
+    chosen,
     comparable,
     full_precision,
     in_memory_order,
+    whole,
 )
 
 Pool = Literal["max", "average"]
 Entries = Literal["sum", "mean"]
+_POOLS: tuple[Pool, ...] = get_args(Pool)
+_ENTRIES: tuple[Entries, ...] = get_args(Entries)
 
 
 @full_precision
@@ -53,6 +57,8 @@ def fsp(
     >>> fsp([ones, ones], [ones, 3 * ones])
     tensor(16.)
     """
+    chosen("fsp", "pool", pool, _POOLS)
+    chosen("fsp", "entries", entries, _ENTRIES)
     levels = _comparable_levels(student, teacher)
     terms = []
     for (first, other_first), (second, other_second) in pairwise(levels):
@@ -174,13 +180,8 @@ class FSP(LevelLoss):
 
     def __init__(self, pool: Pool = "max", entries: Entries = "sum") -> None:
         super().__init__()
-        for name, value, known in (("pool", pool, Pool), ("entries", entries, Entries)):
-            if value not in get_args(known):
-                raise ConfigError(
-                    f"FSP's {name} cannot be '{value}'. {did_you_mean(value, get_args(known))}"
-                )
-        self.pool: Pool = pool
-        self.entries: Entries = entries
+        self.pool = chosen("FSP", "pool", pool, _POOLS)
+        self.entries = chosen("FSP", "entries", entries, _ENTRIES)
 
     def forward(self, student: Levels, teacher: Levels) -> Scalar:
         """See `fsp`."""
@@ -199,8 +200,11 @@ class HCL(FeatureLoss):
 
     def __init__(self, pyramid: Sequence[int] = (4, 2, 1)) -> None:
         super().__init__()
-        if not all(step >= 1 for step in pyramid):
-            raise ConfigError(f"HCL's pyramid has steps of 1 position or more, got {pyramid}.")
+        if not isinstance(pyramid, Sequence) or not all(whole(step, 1) for step in pyramid):
+            raise ConfigError(
+                "HCL's pyramid is a list of whole numbers, each of 1 position or more, got "
+                f"{pyramid}."
+            )
         self.pyramid = tuple(pyramid)
 
     def forward(self, student: Feature, teacher: Feature) -> Scalar:

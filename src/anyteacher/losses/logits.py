@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from anyteacher.errors import ConfigError, DataError, LayoutError
-from anyteacher.losses.base import Feature, Given, LogitLoss, Scalar, comparable
+from anyteacher.losses.base import Feature, Given, LogitLoss, Scalar, check_classes, comparable
 
 
 def kd(
@@ -21,7 +21,8 @@ def kd(
     """`T^2 KL(softmax(teacher / T) || softmax(student / T))`, mean over images (and pixels).
 
     The divergence is summed over the classes. `T^2` makes up for the gradient, which falls with
-    the square of the temperature.
+    the square of the temperature. What it is given counts as logits: features that have one width
+    by chance would be compared as if their channels were classes.
 
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", NeurIPS 2014
     workshop.
@@ -44,6 +45,8 @@ def standardized_kd(
 
     The student then need not match the range of the teacher's logits, only their relations. The
     standard deviation divides by K - 1, as in its authors' code. A constant row has z-scores 0.
+    What it is given counts as logits: features that have one width by chance would be compared as
+    if their channels were classes.
 
     Source: Sun, Ren, Li, Wang and Cao, "Logit Standardization in Knowledge Distillation", CVPR
     2024.
@@ -165,6 +168,8 @@ class DKD(LogitLoss):
         ignore: int = -100,
     ) -> None:
         super().__init__()
+        if not isinstance(ignore, int):
+            raise ConfigError(f"DKD's ignore is a label, a whole number, got {ignore}.")
         self.alpha, self.beta = weights_of("DKD", alpha=alpha, beta=beta)
         self.temperature, self.ignore = positive_temperature("DKD", temperature), ignore
 
@@ -172,6 +177,7 @@ class DKD(LogitLoss):
         self, student_width: int, teacher_width: int, teacher: nn.Module | None = None
     ) -> None:
         """Refuses fewer than three classes."""
+        super().build(student_width, teacher_width)
         _three_classes("DKD", min(student_width, teacher_width))
 
     def forward(  # type: ignore[override]  # the link gives what `needs` names
@@ -196,11 +202,7 @@ def class_logits(name: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, T
         LayoutError: also for a single channel, which is no class among others.
     """
     student, teacher = comparable(name, student, teacher)
-    if student.shape[1] < 2:
-        raise LayoutError(
-            f"{name} compares probabilities of at least two classes, got logits of shape "
-            f"{tuple(student.shape)}. For a single channel use a feature loss such as losses.MSE()."
-        )
+    check_classes(name, student.shape[1])
     return student, teacher
 
 

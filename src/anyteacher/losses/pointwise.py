@@ -1,5 +1,7 @@
 """Losses that compare two features element by element or row by row."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -102,7 +104,7 @@ class SmoothL1(FeatureLoss):
 
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
-        if beta <= 0:
+        if not 0 < beta < math.inf:
             raise ConfigError(f"SmoothL1 needs a positive beta, got {beta}.")
         self.beta = beta
 
@@ -130,7 +132,7 @@ class LogSum(BatchLoss):
 
     def __init__(self, power: float = 4.0, eps: float = 1e-6, gather: bool = False) -> None:
         super().__init__(gather)
-        if power < 1 or eps <= 0:
+        if not (1 <= power < math.inf and 0 < eps < math.inf):
             raise ConfigError(
                 f"LogSum needs a power of at least 1 and a positive eps, got {power} and {eps}."
             )

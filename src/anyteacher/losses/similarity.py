@@ -9,10 +9,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anyteacher.errors import ConfigError
-from anyteacher.losses.base import BatchLoss, Images, Scalar, comparable, full_precision
-from anyteacher.losses.gram import check_images, cosines, flat, gram, inverse_root
+from anyteacher.losses.base import (
+    BatchLoss,
+    Images,
+    Scalar,
+    chosen,
+    comparable,
+    full_precision,
+    whole,
+)
+from anyteacher.losses.gram import (
+    check_images,
+    cosines,
+    flat,
+    gram,
+    inverse_root,
+    not_negative,
+)
 
 Congruence = Literal["kernel", "neighbours"]
+_CONGRUENCES: tuple[Congruence, ...] = get_args(Congruence)
 
 
 @full_precision
@@ -88,7 +104,7 @@ def correlation_congruence(
     each other in the batch of `sum |s_i - t_i| |s_{i+1} - t_{i+1}|` over the elements, which must
     be as many on both sides. `gamma` and `order` play no part.
 
-    Source: Peng, Jin, Liu, Zhou, Wu, Liu, Li and Zhang, "Correlation Congruence for Knowledge
+    Source: Peng, Jin, Liu, Li, Wu, Liu, Zhou and Zhang, "Correlation Congruence for Knowledge
     Distillation", ICCV 2019.
 
     >>> apart = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -99,7 +115,9 @@ def correlation_congruence(
 
     Raises:
         LayoutError: for fewer than two images, which have no correlation.
+        ConfigError: for an unknown form.
     """
+    chosen("correlation_congruence", "by", by, _CONGRUENCES)
     equal = by == "neighbours"
     student, teacher = comparable(
         "correlation_congruence", student, teacher, widths=equal, grids=equal
@@ -119,8 +137,7 @@ def _unit_rows(x: Tensor) -> Tensor:
 
 
 def _neighbourhoods(x: Tensor) -> Float[Tensor, "b b"]:
-    # Clamped: rounding can take a cosine below -1.
-    affinities = ((1 + cosines(flat(x))) / 2).clamp(min=0)
+    affinities = not_negative((1 + cosines(flat(x))) / 2)  # rounding can take a cosine below -1
     return affinities / affinities.sum(1, keepdim=True)
 
 
@@ -167,7 +184,7 @@ class PKT(BatchLoss):
 
     def __init__(self, eps: float = 1e-7, gather: bool = False) -> None:
         super().__init__(gather)
-        if eps <= 0:
+        if not 0 < eps < math.inf:
             raise ConfigError(f"PKT needs a positive eps, got {eps}. Its authors use 1e-7.")
         self.eps = eps
 
@@ -202,14 +219,13 @@ class CC(BatchLoss):
         gather: bool = False,
     ) -> None:
         super().__init__(gather)
-        if gamma <= 0 or order < 1:
+        if not (0 < gamma < math.inf and whole(order, 1)):
             raise ConfigError(
-                f"CC needs a positive gamma and an order of at least 1, got {gamma} and {order}. "
-                "Its authors use 0.4 and 2."
+                "CC needs a positive gamma and a whole order of at least 1, got "
+                f"{gamma} and {order}. Its authors use 0.4 and 2."
             )
-        if by not in get_args(Congruence):
-            raise ConfigError(f"CC compares by 'kernel' or by 'neighbours', not by '{by}'.")
-        self.gamma, self.order, self.by = gamma, order, by
+        self.gamma, self.order = gamma, order
+        self.by = chosen("CC", "by", by, _CONGRUENCES)
         if by == "neighbours":  # element by element, so that the link must match the two
             self.equal_widths = self.equal_grids = True  # type: ignore[misc]
 

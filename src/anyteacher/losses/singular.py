@@ -1,5 +1,6 @@
 """Losses that compare singular vectors of feature maps."""
 
+import math
 from itertools import pairwise
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anyteacher.errors import ConfigError, LayoutError
-from anyteacher.losses.base import LevelLoss, Levels, Scalar, comparable, full_precision
+from anyteacher.losses.base import LevelLoss, Levels, Scalar, comparable, full_precision, whole
 from anyteacher.losses.gram import gram, inverse_root
 
 
@@ -165,10 +166,10 @@ class KDSVD(LevelLoss):
 
     def __init__(self, vectors: int = 1, spare: int = 3, beta: float = 8.0) -> None:
         super().__init__()
-        if vectors < 1 or spare < 0 or beta <= 0:
+        if not (whole(vectors, 1) and whole(spare, 0) and 0 < beta < math.inf):
             raise ConfigError(
-                "KDSVD needs at least 1 vector, 0 or more to spare and a positive beta, got "
-                f"{vectors}, {spare} and {beta}. Its authors use 1, 3 and 8."
+                "KDSVD needs at least 1 vector, 0 or more to spare (whole numbers) and a positive "
+                f"beta, got {vectors}, {spare} and {beta}. Its authors use 1, 3 and 8."
             )
         self.vectors, self.spare, self.beta = vectors, spare, beta
 

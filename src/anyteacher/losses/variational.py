@@ -60,7 +60,7 @@ class VID(FeatureLoss):
 
     def __init__(self, variance: float = 5.0, eps: float = 1e-5) -> None:
         super().__init__()
-        if not 0 < eps < variance:
+        if not 0 < eps < variance < math.inf:
             raise ConfigError(
                 "VID needs a positive eps, and a variance to start from that is larger, got "
                 f"{eps} and {variance}."
