@@ -1,11 +1,13 @@
 """What losses have in common: the checks of two features, their precision, and the gathering."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from anyteacher.errors import LayoutError
-from anyteacher.losses import base
+from anyteacher.losses import activation_boundary, base, hcl, mse, partial_l2, smooth_l1
 from anyteacher.losses.base import (
     DIRECTIONS,
     BatchLoss,
@@ -15,6 +17,7 @@ from anyteacher.losses.base import (
     Loss,
     comparable,
     full_precision,
+    in_memory_order,
 )
 
 
@@ -157,3 +160,39 @@ def test_a_loss_asks_for_nothing_unless_it_says_so():
     assert not loss.state_dict()
     assert LogitLoss.directions == ("none",)
     assert "use a feature loss" in LogitLoss.because
+
+
+ELEMENTWISE = {
+    "mse": mse,
+    "smooth_l1": smooth_l1,
+    "activation_boundary": activation_boundary,
+    "partial_l2": partial(partial_l2, margin=torch.tensor([-1.0, 0.0, -0.2, -0.1])),
+    "hcl": hcl,
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_of_channels_last_maps_the_gradient_has_its_channels_last_too(name):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, 4, 5, 6)  # of both sides
+    values, gradients = [], []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        student, teacher = (x.clone(memory_format=memory) for x in maps)
+        value = ELEMENTWISE[name](student.requires_grad_(), teacher)
+        values.append(value)
+        # Of an inner tensor: a leaf's gradient is brought into the leaf's own order.
+        inner = student.detach().requires_grad_() * 1
+        gradients += torch.autograd.grad(ELEMENTWISE[name](inner, teacher), inner)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+    assert gradients[1].is_contiguous(memory_format=torch.channels_last) or name == "hcl"
+
+
+def test_the_order_of_memory_is_found_where_all_maps_share_it():
+    maps = [torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last) for _ in range(3)]
+    assert [tuple(x.shape) for x in in_memory_order(*maps)] == [(2, 4, 5, 3)] * 3
+    assert all(x.is_contiguous() for x in in_memory_order(*maps))
+    maps[2] = maps[2].contiguous()
+    assert all(a is b for a, b in zip(in_memory_order(*maps), maps, strict=True))
+    vectors = torch.randn(2, 3), torch.randn(2, 3)
+    assert all(a is b for a, b in zip(in_memory_order(*vectors), vectors, strict=True))
