@@ -13,7 +13,8 @@ class Loop:
 
     def __init__(self, fails=False):
         self.callback_metrics, self.global_step, self.is_last_batch = {}, 0, False
-        self.sanity_checking = self.fast_dev_run = False
+        self.sanity_checking = self.fast_dev_run = self.should_stop = False
+        self.callbacks = []
         self.is_global_zero, self.fails, self.written = True, fails, []
         self.state = type("State", (), {"fn": "fit"})()
         self.validates, self.fit_loop = False, self  # one object for all loops

@@ -14,7 +14,7 @@ from anyteacher import errors
 from anyteacher.errors import AnyteacherError, MissingExtraError, did_you_mean, require
 
 ROOT = Path(anyteacher.__file__).parent
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 ALL = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, Exception)]
 
 

@@ -1,13 +1,26 @@
 """What losses have in common: the checks of two features, their precision, and the gathering."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from anyteacher.errors import ConfigError, LayoutError
-from anyteacher.losses import base, fsp, hcl, info_nce, inter_channel_correlation, kd_svd, pkt
+from anyteacher.losses import (
+    activation_boundary,
+    base,
+    fsp,
+    hcl,
+    info_nce,
+    inter_channel_correlation,
+    kd_svd,
+    mse,
+    partial_l2,
+    pkt,
+    smooth_l1,
+)
 from anyteacher.losses.base import (
     DIRECTIONS,
     BatchLoss,
@@ -19,6 +32,7 @@ from anyteacher.losses.base import (
     chosen,
     comparable,
     full_precision,
+    in_memory_order,
     whole,
 )
 
@@ -212,3 +226,39 @@ def test_probabilities_are_of_two_classes_at_least():
     check_classes("mine", 2)
     with pytest.raises(LayoutError, match=r"^mine compares .* two classes, got logits of 1\. For"):
         check_classes("mine", 1)
+
+
+ELEMENTWISE = {
+    "mse": mse,
+    "smooth_l1": smooth_l1,
+    "activation_boundary": activation_boundary,
+    "partial_l2": partial(partial_l2, margin=torch.tensor([-1.0, 0.0, -0.2, -0.1])),
+    "hcl": hcl,
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_of_channels_last_maps_the_gradient_has_its_channels_last_too(name):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, 4, 5, 6)  # of both sides
+    values, gradients = [], []
+    for memory in (torch.contiguous_format, torch.channels_last):
+        student, teacher = (x.clone(memory_format=memory) for x in maps)
+        value = ELEMENTWISE[name](student.requires_grad_(), teacher)
+        values.append(value)
+        # Of an inner tensor: a leaf's gradient is brought into the leaf's own order.
+        inner = student.detach().requires_grad_() * 1
+        gradients += torch.autograd.grad(ELEMENTWISE[name](inner, teacher), inner)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+    assert gradients[1].is_contiguous(memory_format=torch.channels_last) or name == "hcl"
+
+
+def test_the_order_of_memory_is_found_where_all_maps_share_it():
+    maps = [torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last) for _ in range(3)]
+    assert [tuple(x.shape) for x in in_memory_order(*maps)] == [(2, 4, 5, 3)] * 3
+    assert all(x.is_contiguous() for x in in_memory_order(*maps))
+    maps[2] = maps[2].contiguous()
+    assert all(a is b for a, b in zip(in_memory_order(*maps), maps, strict=True))
+    vectors = torch.randn(2, 3), torch.randn(2, 3)
+    assert all(a is b for a, b in zip(in_memory_order(*vectors), vectors, strict=True))

@@ -26,6 +26,18 @@ def test_a_linear_map_is_one_product_of_the_feature_matrix(bias, memory):
     torch.testing.assert_close(project(rows, weight, offset), expected, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_channels_last_maps_and_tokens_are_projected_the_same_in_single_and_half_precision(dtype):
+    tokens = torch.randn(2, 16, 4, dtype=torch.float64)
+    x = tokens[:, 1:].mT.reshape(2, 4, 3, 5)  # as a link makes a map of tokens
+    weight = torch.randn(6, 4, dtype=torch.float64)
+    y = project(x.to(dtype), weight.to(dtype))
+    assert y.dtype == dtype
+    assert y.stride(1) == 1  # and stays in the order that it has
+    tolerance = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.1, "rtol": 0}
+    torch.testing.assert_close(y.double(), torch.einsum("bchw,dc->bdhw", x, weight), **tolerance)
+
+
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1)])
 @pytest.mark.parametrize("width", [1, 3])
 def test_thin_grids_and_single_channels(grid, width):

@@ -78,7 +78,7 @@ def log_sum(
     student, teacher = comparable("log_sum", student, teacher)
     rows = [axis for axis in range(student.ndim) if axis != 1]
     difference = standardize(student, rows) - standardize(teacher, rows)
-    # Powers of squares are products where the power is 4; below 2 their gradient is none at zero.
+    # A power of the square is quick where the power is 4; below 2 it has no gradient at zero.
     powers = difference.square().pow(power / 2) if power >= 2 else difference.abs().pow(power)
     return 2 * torch.log(powers.sum() + eps)
 
