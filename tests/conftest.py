@@ -19,6 +19,8 @@ _CHECKED = (
     "parallel",
     "projectors",
     "recorder",
+    "regularizers",
+    "spectral",
     "taps",
     "teacher",
     "teaching",
