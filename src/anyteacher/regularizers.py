@@ -10,7 +10,7 @@ projector. The forms and the derivation here are this project's own.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,8 @@ from anyteacher.spectral import (
     tracks,
     trailing_energy,
 )
+
+_Measured: TypeAlias = tuple[Tensor, dict[str, Any]]
 
 
 class Regularizer(nn.Module, ABC):
@@ -83,13 +85,16 @@ class Regularizer(nn.Module, ABC):
                 f"feature of shape {tuple(x.shape)}. Use a larger batch, an earlier tap with more "
                 "positions, or a smaller rank."
             )
-        value = self.measure(rows)
+        value, state = self.measure(rows)
         if not torch.compiler.is_compiling() and not bool(value.isfinite()):
             raise NonFiniteError(
                 f"{name} is {float(value)}: a feature of shape {tuple(x.shape)} is infinite or not "
                 "a number, or too large to be squared. A smaller learning rate, a normalised "
                 "feature or full precision may help."
             )
+        if self.training and torch.is_grad_enabled():
+            for buffer, content in state.items():
+                setattr(self, buffer, content)  # not in place, as the distiller's step
         return value
 
     @property
@@ -98,8 +103,8 @@ class Regularizer(nn.Module, ABC):
         return self.reduce and self.training
 
     @abstractmethod
-    def measure(self, rows: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
-        """The loss of a feature matrix."""
+    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
+        """The loss of a feature matrix, and what the buffers hold after a step of training."""
 
     def extra_repr(self) -> str:
         """The width, for printing."""
@@ -197,36 +202,21 @@ class TrailingEnergy(Regularizer):
             )
         return directions
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
         """See `spectral.trailing_energy`."""
-        value = self._measure(rows)
-        if self.steps and self._learns:
-            self.step = self.step + 1  # not in place, as the distiller's
-        return value
-
-    @property
-    def _learns(self) -> bool:
-        return self.training and torch.is_grad_enabled()
-
-    def _measure(self, rows: Tensor) -> Tensor:
-        settings = {
-            "fraction": self.fraction,
-            "centre": self.centre,
-            "reduce": self._reduces,
-        }
+        settings = {"fraction": self.fraction, "centre": self.centre, "reduce": self._reduces}
+        state = {"step": self.step + 1} if self.steps else {}
         if self.energy is not None:
             share = self._scheduled(self.start, self.energy)
-            return trailing_energy(rows, energy=share, **settings)
+            return trailing_energy(rows, energy=share, **settings), state
         rank = self._scheduled(self.first, self.last)
         if isinstance(rank, Tensor):
             rank = rank.round().long()
         if self.basis is None or not tracks(min(rows.shape), self.most, rows.device):
-            return trailing_energy(rows, rank, **settings)
+            return trailing_energy(rows, rank, **settings), state
         start = self.basis if self._follows else None
         value, basis = tracked_trailing_energy(rows, rank, start, most=self.most, **settings)
-        if self._learns:
-            self.basis, self._follows = basis.to(self.basis.dtype), True
-        return value
+        return value, state | {"basis": basis.to(self.basis.dtype), "_follows": True}
 
     def _scheduled(self, first: Any, last: Any) -> Any:
         if not self.steps:
@@ -239,14 +229,15 @@ class TrailingEnergy(Regularizer):
             self._follows = bool(basis.any())
 
 
-def _check(rank: int | float | None, energy: float | None) -> None:
-    if isinstance(rank, float) and not 0 < rank < 1:
+def _check(rank: int | float | None, energy: int | float | None) -> None:
+    if isinstance(rank, int):
+        if rank < 1:
+            raise ConfigError(f"TrailingEnergy needs a rank of at least 1, got {rank}.")
+    elif rank is not None and not 0 < rank < 1:
         raise ConfigError(
             f"TrailingEnergy's rank as a share of the width is between 0 and 1, got {rank}. A "
             "whole number is a number of directions."
         )
-    if isinstance(rank, int) and rank < 1:
-        raise ConfigError(f"TrailingEnergy needs a rank of at least 1, got {rank}.")
     if energy is not None and not 0 < energy < 1:
         raise ConfigError(f"TrailingEnergy's share of the energy is between 0 and 1, got {energy}.")
 
@@ -262,9 +253,9 @@ class NuclearNorm(Regularizer):
         reduce: See `Regularizer`.
     """
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
         """See `spectral.nuclear_norm`."""
-        return nuclear_norm(rows, centre=self.centre, reduce=self._reduces)
+        return nuclear_norm(rows, centre=self.centre, reduce=self._reduces), {}
 
 
 class LogDet(Regularizer):
@@ -284,9 +275,9 @@ class LogDet(Regularizer):
             raise ConfigError(f"LogDet needs a positive eps, got {eps}. 0.01 is the default.")
         self.eps = eps
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
         """See `spectral.log_det`."""
-        return log_det(rows, eps=self.eps, centre=self.centre, reduce=self._reduces)
+        return log_det(rows, eps=self.eps, centre=self.centre, reduce=self._reduces), {}
 
 
 class EffectiveRank(Regularizer):
@@ -302,6 +293,7 @@ class EffectiveRank(Regularizer):
 
     fewest = 2
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
         """See `spectral.effective_rank`."""
-        return 1 - effective_rank(rows, centre=self.centre, reduce=self._reduces) / self.width
+        rank = effective_rank(rows, centre=self.centre, reduce=self._reduces)
+        return 1 - rank / self.width, {}

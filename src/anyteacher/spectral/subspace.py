@@ -46,10 +46,11 @@ def top_subspace(
     """
     matrix = finite(matrix)
     if start is None:
-        leading: Tensor = torch.linalg.eigh(matrix).eigenvectors.flip(1)[:, :rank]
-        return leading
+        leading: Tensor = torch.linalg.eigh(matrix).eigenvectors
+        return leading.flip(1)[:, :rank].contiguous()
     basis = start.to(matrix.dtype)
     for _ in range(ITERATIONS):
         # Householder's, which makes orthonormal columns also where the product has too few.
         basis = torch.linalg.qr(matrix @ basis).Q
-    return basis
+    # In the order in which it is loaded again: another would be rounded otherwise.
+    return basis.contiguous()
