@@ -9,18 +9,10 @@ every round; a ratio is the median over rounds of the ratio within a round. On a
 processor time of one thread, which other people's programs disturb less than the clock on the wall.
 """
 
-import argparse
-import json
-import sys
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
-import torch
-from rich.console import Console
-
-from anyteacher.images import replacing
-from anyteacher.report import Table, machine_facts, print_table
+from anyteacher.report import Table
+from benchmarks.command import run
 from benchmarks.timing import Rounds, Settings, kept_bytes
 from benchmarks.workloads import (
     DIRECTIONS,
@@ -127,7 +119,6 @@ def library_overhead(pairs: list[Pair], settings: Settings) -> Table:
 
 def measure(settings: Settings, parts: list[str]) -> list[Table]:
     """The tables of the parts asked for."""
-    torch.manual_seed(settings.seed)
     tables = []
     if "step" in parts:
         tables.append(whole_steps([make() for make in PAIRS], settings))
@@ -141,33 +132,7 @@ def measure(settings: Settings, parts: list[str]) -> list[Table]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints the tables, and writes them if asked."""
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    known = ["step", "link", "library"]
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(known)}; all unless named")
-    parser.add_argument("--quick", action="store_true", help="a rough answer in a minute")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and images")
-    parser.add_argument("--seconds", type=float, help="for each line of a table (10; quick: 1)")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch on the CPU (1)")
-    parser.add_argument("--clock", choices=["processor", "wall"], help="wall on a GPU, else not")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …")
-    parser.add_argument("--output", type=Path, help="a JSON file for the tables")
-    options = parser.parse_args(arguments)
-    if unknown := set(options.parts) - set(known):
-        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose of {', '.join(known)}")
-    torch.set_num_threads(options.threads)
-    clock = options.clock or ("processor" if options.device == "cpu" else "wall")
-    seconds = options.seconds or (1.0 if options.quick else 10.0)
-    settings = Settings(seconds, clock=clock, device=options.device, seed=options.seed)
-    facts = machine_facts() | {"clock": clock, "seed": str(options.seed)}
-    tables = measure(settings, options.parts or known)
-    # Wide tables in a file or pipe; a terminal has the width it has.
-    console = Console() if sys.stdout.isatty() else Console(width=180)
-    for table in [Table(columns=["measured on", ""], rows=[*map(list, facts.items())]), *tables]:
-        print_table(table, console)
-    if options.output is not None:
-        result = {"facts": facts, "settings": asdict(settings), "tables": [*map(asdict, tables)]}
-        with replacing(options.output) as part:
-            part.write_text(json.dumps(result, indent=2, ensure_ascii=False))
+    run(measure, ["step", "link", "library"], str(__doc__), arguments)
 
 
 if __name__ == "__main__":
