@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anyteacher.spectral.gram import attach, finite, gram, precise
+from anyteacher.spectral.gram import Slope, attach, finite, gram, precise
 
 
 def features(rows, width):
@@ -22,13 +22,21 @@ def test_it_is_the_smaller_matrix_of_products(shape, centre):
     assert of_channels.matrix.shape == (shape[1], shape[1])
 
 
-@pytest.mark.parametrize("shape", [(8, 3), (3, 8)])
+def slope_of(matrix, level, fewer):
+    """A symmetric matrix as a level and what its eigenvectors have beyond it."""
+    values, vectors = torch.linalg.eigh(matrix)
+    kept = slice(fewer, None)
+    return Slope(torch.tensor(level).to(matrix), vectors[:, kept], values[kept] - level)
+
+
+@pytest.mark.parametrize("shape", [(5000, 3), (8, 3), (3, 8)])
 @pytest.mark.parametrize("centre", [False, True])
 def test_a_function_of_the_matrix_gets_the_gradient_of_autograd(shape, centre):
     """The sum of squares of the eigenvalues, whose slopes are twice the matrix."""
     z = (features(*shape) + 1).requires_grad_()
     products = gram(z.detach(), centre=centre)
-    value = attach(z, products, products.matrix.square().sum(), 2 * products.matrix)
+    slope = slope_of(2 * products.matrix, 0.3, fewer=0)
+    value = attach(z, products, products.matrix.square().sum(), slope)
     (3 * value).backward()
     other = z.detach().clone().requires_grad_()
     plain = other - other.mean(0) if centre else other
@@ -36,6 +44,29 @@ def test_a_function_of_the_matrix_gets_the_gradient_of_autograd(shape, centre):
     (3 * expected).backward()
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(z.grad, other.grad)
+
+
+@pytest.mark.parametrize("shape", [(5000, 300), (300, 5000)])
+@pytest.mark.parametrize("centre", [False, True])
+@pytest.mark.parametrize("columns", [0, 10, 149, 151, 300])
+def test_few_directions_and_many_have_the_gradient_of_the_whole_matrix(shape, centre, columns):
+    z = (features(*shape) + 1).requires_grad_()
+    products = gram(z.detach(), centre=centre)
+    vectors = torch.linalg.qr(features(300, columns)).Q
+    slope = Slope(torch.tensor(0.7).double(), vectors, torch.linspace(1, 2, columns).double())
+    attach(z, products, products.matrix.trace(), slope).backward()
+    matrix = 0.7 * torch.eye(300) + (vectors * slope.weights) @ vectors.T
+    plain = z.detach() - z.detach().mean(0) if centre else z.detach()
+    expected = matrix @ plain if shape[0] < shape[1] else plain @ matrix
+    torch.testing.assert_close(z.grad, 2 / shape[0] * expected, atol=1e-13, rtol=1e-9)
+
+
+@pytest.mark.parametrize("width", [127, 128, 129, 300])
+def test_it_is_symmetric_to_the_bit_and_right_in_every_block(width):
+    z = features(40, width)
+    found = gram(z, by_rows=False).matrix
+    torch.testing.assert_close(found, z.T @ z / 40)
+    assert torch.equal(found, found.T) or width <= 128
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -61,9 +92,10 @@ def test_no_copy_of_the_features_is_kept():
     from benchmarks.timing import kept_bytes
 
     z = torch.randn(500, 4, requires_grad=True)
+    slope = Slope(torch.tensor(1.0), torch.zeros(4, 1), torch.zeros(1))
 
     def forward():
         products = gram(z.detach(), centre=True)
-        return attach(z, products, products.matrix.trace(), torch.eye(4))
+        return attach(z, products, products.matrix.trace(), slope)
 
-    assert kept_bytes(forward) <= z.numel() * 4 + 4 * (16 + 4)  # the input, M, the mean
+    assert kept_bytes(forward) <= z.numel() * 4 + 4 * 16  # the input, the mean, the slope

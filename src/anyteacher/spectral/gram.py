@@ -6,9 +6,10 @@ depend on their order has the gradient
     dF/dZ = (2 / n) Z V diag(dF/dl) V^T = (2 / n) Z M.
 
 One product with a symmetric (d, d) matrix, and no backward pass through an eigendecomposition: the
-gradient is finite where eigenvalues are equal or zero, as long as dF/dl is. `Z Z^T / n` has the
-same eigenvalues but for zeros and is the smaller of the two where n < d; with its matrix M the
-gradient is `(2 / n) M Z`.
+gradient is finite where eigenvalues are equal or zero, as long as dF/dl is. Where dF/dl is the same
+for all but k directions, `M = a I + V_k diag(w) V_k^T` takes 2 n d k multiply-adds, not n d^2.
+`Z Z^T / n` has the same eigenvalues but for zeros and is the smaller of the two where n < d; with
+its matrix M the gradient is `(2 / n) M Z`.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from torch.autograd.function import once_differentiable
 from anyteacher.errors import LayoutError
 from anyteacher.parallel import total, world_size
 
-_CHUNK = 4096  # rows that are centred at a time, so that no centred copy of all is made
+_CHUNK = 2048  # rows at a time, where something is made of each: a bound to the memory it takes
+_BLOCK = 128  # columns at a time
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ class Gram:
     mean: Float[Tensor, " d"] | None
     rows: int
     processes: int
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The matrix `a I + V diag(w) V^T`, the derivative of a number by a Gram matrix.
+
+    Attributes:
+        level: The number a, 0-dim.
+        vectors: V, orthonormal columns (m, k).
+        weights: w, (k,).
+    """
+
+    level: Float[Tensor, ""]
+    vectors: Float[Tensor, "m k"]
+    weights: Float[Tensor, " k"]
 
 
 def precise(z: Tensor) -> Tensor:
@@ -88,14 +105,25 @@ def gram(
 
 def _products(z: Tensor, mean: Tensor | None, by_rows: bool) -> Tensor:
     if by_rows:
-        z = z if mean is None else z - mean
-        return z @ z.mT
+        return _square((z if mean is None else z - mean).mT)
     if mean is None:
-        return z.mT @ z
+        return _square(z)
     matrix = z.new_zeros(z.shape[1], z.shape[1])
     for part in torch.split(z, _CHUNK):
-        deviations = part - mean
-        matrix = torch.addmm(matrix, deviations.mT, deviations)
+        matrix = matrix + _square(part - mean)
+    return matrix
+
+
+def _square(z: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """`Z^T Z`. On a CPU only the blocks on and above the diagonal are computed, and mirrored."""
+    width = z.shape[1]
+    if width <= _BLOCK or z.device.type != "cpu":
+        return z.mT @ z
+    matrix = z.new_empty(width, width)
+    for start in range(0, width, _BLOCK):
+        end = min(start + _BLOCK, width)
+        matrix[start:end, start:] = z[:, start:end].mT @ z[:, start:]
+        matrix[end:, start:end] = matrix[start:end, end:].mT
     return matrix
 
 
@@ -105,7 +133,7 @@ def finite(matrix: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
 
 
 def attach(
-    z: Float[Tensor, "n d"], of: Gram, value: Float[Tensor, ""], slope: Float[Tensor, "m m"]
+    z: Float[Tensor, "n d"], of: Gram, value: Float[Tensor, ""], slope: Slope
 ) -> Float[Tensor, ""]:
     """A number made from a Gram matrix, with the gradient of the features that it comes from.
 
@@ -123,27 +151,42 @@ def attach(
     """
     known = of.matrix.isfinite().all()
     value = torch.where(known, value, torch.nan)
-    factor = torch.where(known, slope * (2 * of.processes / of.rows), torch.nan)
-    attached: Tensor = _Attach.apply(z, of.mean, factor, value)
+    factor = torch.where(known, torch.ones_like(value), torch.nan) * (2 * of.processes / of.rows)
+    saved = of.mean, slope.vectors, slope.level * factor, slope.weights * factor
+    attached: Tensor = _Attach.apply(z, value, *saved)
     return attached
 
 
 class _Attach(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, mean: Tensor | None, factor: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(z, mean, factor)
+    def forward(ctx: Any, z: Tensor, value: Tensor, *saved: Tensor | None) -> Tensor:
+        ctx.save_for_backward(z, *saved)
         return value.clone()
 
     @staticmethod
-    @once_differentiable  # the factor has no history: a second derivative would be wrong
+    @once_differentiable  # the slope has no history: a second derivative would be wrong
     def backward(ctx: Any, *gradients: Any) -> Any:
-        z, mean, factor = ctx.saved_tensors
+        z, mean, vectors, level, weights = ctx.saved_tensors
         with torch.autocast(z.device.type, enabled=False):
-            factor = factor * gradients[0]
-            if len(factor) < z.shape[1]:  # of the rows
-                gradient = factor @ (z if mean is None else z - mean)
-            elif mean is None:
-                gradient = z @ factor
-            else:
-                gradient = torch.addmm(mean @ factor, z, factor, beta=-1)
-        return gradient, None, None, None
+            slope = Slope(level * gradients[0], vectors, weights * gradients[0])
+            return _times(z, mean, slope), None, None, None, None, None
+
+
+def _times(z: Tensor, mean: Tensor | None, slope: Slope) -> Tensor:
+    """The (centred) features times the matrix, or the matrix times them where it is of the rows."""
+    vectors, scaled = slope.vectors, slope.vectors * slope.weights
+    side, few = len(vectors), 2 * vectors.shape[1] <= len(vectors)
+    if not few:
+        matrix = scaled @ vectors.mT + slope.level * torch.eye(side, dtype=z.dtype, device=z.device)
+        if side < z.shape[1]:
+            return matrix @ (z if mean is None else z - mean)
+        return z @ matrix if mean is None else torch.addmm(mean @ matrix, z, matrix, beta=-1)
+    if side < z.shape[1]:
+        z = z if mean is None else z - mean
+        return torch.addmm(z * slope.level, scaled, vectors.mT @ z)
+    result = torch.empty_like(z)
+    for part, out in zip(torch.split(z, _CHUNK), torch.split(result, _CHUNK), strict=True):
+        rows = part if mean is None else part - mean
+        torch.mul(rows, slope.level, out=out)
+        out.addmm_(rows @ vectors, scaled.mT)
+    return result

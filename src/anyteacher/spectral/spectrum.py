@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from anyteacher.errors import ConfigError
-from anyteacher.spectral.gram import attach, finite, gram, precise
+from anyteacher.spectral.gram import Slope, attach, finite, gram, precise
 from anyteacher.spectral.subspace import top_subspace
 
 # From eigenvalues, the smallest first, to a number and its derivative by each of them.
@@ -69,9 +69,11 @@ def trailing_energy(
         else:
             assert rank is not None
             trailing = torch.arange(len(values), device=values.device) < len(values) - rank
-        return _energy(values, trailing.to(values.dtype), width, fraction)
+        left = (values * trailing).sum()
+        value, (inside, outside) = _energy(left, values.sum(), width, fraction)
+        return value, torch.where(trailing, outside, inside)
 
-    return _measured(z, measure, centre, reduce)
+    return _measured(z, measure, centre, reduce, kept=rank if isinstance(rank, int) else None)
 
 
 def tracked_trailing_energy(
@@ -110,16 +112,12 @@ def tracked_trailing_energy(
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         products = gram(z, centre=centre, reduce=reduce, by_rows=False)
         basis = top_subspace(products.matrix, most, start)
-        kept = basis * (torch.arange(most, device=z.device) < rank)
+        kept = torch.arange(most, device=z.device) < rank
         matrix = finite(products.matrix)
-        one = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-        rest = torch.addmm(one, kept, kept.mT, alpha=-1)
-        left, whole = (matrix * rest).sum().clamp(min=0), matrix.trace()
-        if fraction:
-            scale = _inverse(whole)
-            value, slope = left * scale, (rest - left * scale * one) * scale
-        else:
-            value, slope = left / z.shape[1], rest / z.shape[1]
+        whole = matrix.trace()
+        left = (whole - (matrix @ basis * basis).sum(0) @ kept.to(z.dtype)).clamp(min=0)
+        value, (inside, outside) = _energy(left, whole, z.shape[1], fraction)
+        slope = Slope(outside, basis, (inside - outside) * kept)
     return attach(z, products, value, slope), basis
 
 
@@ -214,22 +212,33 @@ def effective_rank_of(energies: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     return _effective_rank(energies)[0]
 
 
-def _measured(z: Tensor, measure: _Measure, centre: bool, reduce: bool) -> Tensor:
+def _measured(
+    z: Tensor, measure: _Measure, centre: bool, reduce: bool, kept: int | None = None
+) -> Tensor:
+    """A function of the eigenvalues; one slope for all but the `kept` largest if that is stated."""
     z = precise(z)
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         products = gram(z, centre=centre, reduce=reduce)
         values, vectors = torch.linalg.eigh(finite(products.matrix))
         value, slopes = measure(values.clamp(min=0))
-        slope = (vectors * slopes) @ vectors.mT
+        level, others = torch.zeros_like(value), slice(None)
+        if kept is not None:
+            first = max(0, len(values) - kept)
+            # The level is that of whichever are more.
+            level = slopes[0] if kept <= first else slopes[-1]
+            others = slice(first, None) if kept <= first else slice(first)
+        slope = Slope(level, vectors[:, others], slopes[others] - level)
     return attach(z, products, value, slope)
 
 
-def _energy(values: Tensor, trailing: Tensor, width: int, fraction: bool) -> tuple[Tensor, Tensor]:
-    left = (values * trailing).sum()
+def _energy(
+    left: Tensor, whole: Tensor, width: int, fraction: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The trailing energy, and its slopes along the free directions and along the others."""
     if not fraction:
-        return left / width, trailing / width
-    scale = _inverse(values.sum())
-    return left * scale, (trailing - left * scale) * scale
+        return left / width, (torch.zeros_like(left), torch.ones_like(left) / width)
+    scale = _inverse(whole)
+    return left * scale, (-left * scale * scale, (1 - left * scale) * scale)
 
 
 def _effective_rank(values: Tensor) -> tuple[Tensor, Tensor]:
