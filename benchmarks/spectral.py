@@ -3,7 +3,8 @@
     python -m benchmarks.spectral            # about five minutes
     python -m benchmarks.spectral --quick    # about a minute, rough
 
-The floor is two products of n d^2 multiply-adds: the Gram matrix, and one for the gradient. See docs/benchmarks.md for how ratios are measured.
+The floor is two products of n d^2 multiply-adds: the Gram matrix, and one for the gradient. See
+docs/benchmarks.md for how ratios are measured.
 """
 
 from collections.abc import Callable, Sequence
@@ -124,9 +125,9 @@ def against_svdvals(rows: int, sizes: Sequence[tuple[int, int]], settings: Setti
         rows=lines,
         caption=f"Trailing energy of {rows} rows beyond r directions, and its gradient",
         note=f"Goals: svdvals / exact at least {SPEED_GOAL} at d = 512 and never below 1; exact / "
-        f"floor at most {FLOOR_GOAL}: below 1 is possible, as a symmetric matrix and few "
-        "directions need not be multiplied in full. Median [95 % interval]. memory: the most held at once "
-        "beyond the features and their gradient, in matrices of d x d numbers.",
+        f"floor at most {FLOOR_GOAL}. Below 1 is possible: half of a symmetric matrix is enough, "
+        "and so are few directions. Median [95 % interval]. memory: the most held at once beyond "
+        "the features and their gradient, in matrices of d x d numbers.",
     )
 
 
@@ -145,7 +146,7 @@ def against_size(rows: Sequence[int], widths: Sequence[int], settings: Settings)
         columns=["n", "d", "floor ms", "exact ms", "followed ms", "exact / floor"],
         rows=lines,
         caption="Cost against the rows n and the channels d",
-        note="r = d / 4.  TrailingEnergy follows the subspace where `spectral.tracks` says so.",
+        note="r = d / 4. TrailingEnergy follows the subspace where `spectral.tracks` says so.",
     )
 
 
