@@ -20,6 +20,8 @@ _CHECKED = (
     "parallel",
     "projectors",
     "recorder",
+    "regularizers",
+    "spectral",
     "taps",
     "teacher",
     "teaching",

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from anyteacher.parallel import gather, world_size
+from anyteacher.parallel import gather, total, world_size
 
 PROGRAM = Path(__file__).parent / "programs" / "gathered.py"
 
@@ -16,6 +16,7 @@ def test_alone_there_is_one_process_and_nothing_to_gather():
     x = torch.randn(3, 4, requires_grad=True)
     assert world_size() == 1
     assert gather(x) is x
+    assert total(x) is x  # in several processes: tests/programs/spectral_parallel.py
 
 
 def test_a_torch_without_collectives_is_one_process(monkeypatch):

@@ -1,6 +1,6 @@
 """Cross-task knowledge distillation: train a small vision model with any teacher, or with none."""
 
-from anyteacher import losses, methods, projectors, teachers
+from anyteacher import losses, methods, projectors, regularizers, spectral, teachers
 from anyteacher.distiller import Distiller, Output
 from anyteacher.errors import AnyteacherError
 from anyteacher.layout import Layout
@@ -24,5 +24,7 @@ __all__ = [
     "losses",
     "methods",
     "projectors",
+    "regularizers",
+    "spectral",
     "teachers",
 ]

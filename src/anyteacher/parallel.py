@@ -1,4 +1,4 @@
-"""Data parallelism: features of all processes in one place, gradients included."""
+"""Data parallelism: features or sums of all processes in one place, gradients included."""
 
 from typing import Any
 
@@ -25,6 +25,33 @@ def gather(x: Tensor) -> Tensor:
         return x
     gathered: Tensor = _Gather.apply(x)
     return gathered
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum of the tensors of all processes, of one shape.
+
+    The backward pass sums over the processes what each of them wants of it, as that of `gather`
+    does.
+    """
+    if world_size() == 1:
+        return x
+    summed: Tensor = _Total.apply(x)
+    return summed
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        summed = x.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        summed = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(summed)
+        return summed
 
 
 class _Gather(torch.autograd.Function):
