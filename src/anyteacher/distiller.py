@@ -1,5 +1,6 @@
 """The distiller: a student, its teachers, and the links between them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -177,7 +178,7 @@ class Distiller(nn.Module):
         }
         given = {"targets": targets, "indices": indices}
         losses: dict[str, Tensor] = {}
-        total = torch.zeros((), device=images.device)
+        terms: list[Tensor] = []
         for link, connection in zip(self.links, self.connections, strict=True):
             loss = connection(
                 [Source(student_features[tap], size) for tap in link.student_taps],
@@ -185,23 +186,27 @@ class Distiller(nn.Module):
                 given,
             )
             losses[link.name] = loss
-            total = total + link.weight_at(self.step) * loss
+            terms.append(link.weight_at(self.step) * loss)
+        total = sum(terms[1:], start=terms[0]) if terms else torch.zeros((), device=images.device)
         if self.check_finite and losses and not torch.compiler.is_compiling():
-            self._check(losses)
+            self._check(losses, total)
         if self.training and torch.is_grad_enabled():
             # Not in place: a compiled backward pass would find the changed step where it computes
             # the weights again.
             self.step = self.step + 1
         return Output(prediction, losses, total)
 
-    def _check(self, losses: Mapping[str, Tensor]) -> None:
-        values = torch.stack([loss.detach() for loss in losses.values()])
-        if not bool(torch.isfinite(values).all()):
-            bad = [f"'{n}' is {v}" for n, v in zip(losses, values.tolist(), strict=True) if v - v]
-            raise NonFiniteError(
-                f"At step {int(self.step)} the loss of link {', '.join(bad)}. A smaller learning "
-                "rate or weight, a normalised feature (teacher_norm) or full precision may help."
-            )
+    def _check(self, losses: Mapping[str, Tensor], total: Tensor) -> None:
+        # One number is read: it is not finite where any of its terms is not, weight 0 or not.
+        if math.isfinite(total.item()):
+            return
+        values = {name: loss.item() for name, loss in losses.items()}
+        bad = [f"'{name}' is {value}" for name, value in values.items() if not math.isfinite(value)]
+        what = f"loss of link {', '.join(bad)}" if bad else f"weighted sum of the links is {total}"
+        raise NonFiniteError(
+            f"At step {int(self.step)} the {what}. A smaller learning rate or weight, a "
+            "normalised feature (teacher_norm) or full precision may help."
+        )
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
         """What the optimiser is to train: the student, the projectors, and the losses' own."""
