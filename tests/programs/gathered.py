@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from group import leave
 
 from anyteacher.parallel import gather, world_size
 
@@ -78,7 +79,7 @@ def run(world: int, rank: int, meeting: Path) -> None:
         if rank == 0:
             print("-".join(map(str, counts)), flush=True)
     no_second_derivative(rank)
-    dist.destroy_process_group()
+    leave()
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from group import leave
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -73,7 +74,7 @@ def main() -> None:
             torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=0)
         if rank == 0:
             print(name, "is the same")
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

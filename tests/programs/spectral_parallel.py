@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from group import leave
 from torch import Tensor, nn
 
 from anyteacher.parallel import total
@@ -139,8 +140,7 @@ def run(world: int, rank: int, meeting: Path) -> None:
         same(counts, rank)
         if rank == 0:
             print("-".join(map(str, counts)), flush=True)
-    dist.barrier()
-    dist.destroy_process_group()
+    leave()
 
 
 def main() -> None:
