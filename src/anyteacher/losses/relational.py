@@ -87,7 +87,8 @@ def _angles(x: Tensor) -> Float[Tensor, "b b b"]:
     inverse = inverse_root(torch.where(apart, squares, 0.0))
     shares = products.diagonal()[:, None] / 2 - products
     dots = products + shares[:, :, None] + shares[:, None, :]
-    return dots * inverse[:, :, None] * inverse[:, None, :]
+    # As one factor: its gradient is then two small products in place of a pass over B^3 numbers.
+    return dots * (inverse[:, :, None] @ inverse[:, None, :])
 
 
 class RKDDistance(BatchLoss):
