@@ -566,3 +566,14 @@ def test_a_name_with_a_colon_is_told_as_it_is(call, run, tmp_path):
     Image.new("L", (20, 30), 90).save(images / "ok.png")
     _, out, _ = call("predict", run, f"--images={images}", f"--output={tmp_path / 'o'}")
     assert "b:smile:[red].jpg" in out
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_a_run_that_is_not_finished_says_so(call, run, tmp_path, command):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text((run / "config.yaml").read_text())
+    flags = [f"--images={tmp_path}"] if command == "predict" else []
+    status, _, error = call(command, folder, *flags)
+    assert (status, len(error.splitlines())) == (2, 1)
+    assert f"is not finished: it has no {STUDENT}. Go on with `anyteacher fit --resume" in error

@@ -132,12 +132,28 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     return 0
 
 
+def _weights(settings: Namespace) -> Path:
+    """The weights that are named, or those of the run.
+
+    Raises:
+        ConfigError: when the run has none yet.
+    """
+    path: Path = settings.weights or settings.run / experiment.STUDENT
+    if settings.weights is None and not path.is_file():
+        raise ConfigError(
+            f"The run in '{settings.run}' is not finished: it has no {path.name}. Go on with "
+            f"`anyteacher fit --resume --output {settings.run}`, or name other weights "
+            "(--weights)."
+        )
+    return path
+
+
 def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
     """A command that prints the metrics on a split."""
 
     def run(parser: ArgumentParser, settings: Namespace) -> int:
         made, trainer = _instantiate_alone(parser, settings)
-        weights = settings.weights or settings.run / experiment.STUDENT
+        weights = _weights(settings)
         progress = trainer["enable_progress_bar"] is not False
         values = experiment.evaluate(made, weights, split=split, progress=progress, trainer=trainer)
         rows = tuple((name, value) for name, value in values.items())
@@ -154,7 +170,7 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
     Then the status is 1, so that a script does not take the results for complete.
     """
     made, _ = _instantiate_alone(parser, settings)
-    load_weights(made.student, settings.weights or settings.run / experiment.STUDENT)
+    load_weights(made.student, _weights(settings))
     information = json.loads((settings.run / experiment.INFO).read_text())
     channels, *size = information["image"]
     resolution = min(size) if settings.resolution < 0 else settings.resolution
