@@ -4,14 +4,13 @@ Two and then three processes, forks of this one, each with some rows of a batch;
 numbers of rows for which every averaged gradient is that of the whole batch.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from group import leave
+from group import fork, leave
 from torch import Tensor, nn
 
 from anyteacher.parallel import total
@@ -145,17 +144,7 @@ def run(world: int, rank: int, meeting: Path) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    for world in PARTS:
-        children = []
-        for rank in range(world):
-            child = os.fork()
-            if child == 0:
-                run(world, rank, Path(sys.argv[1]) / f"meeting of {world}")
-                os._exit(0)
-            children.append(child)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-        if any(codes):
-            raise SystemExit(1)
+    fork(PARTS, run, Path(sys.argv[1]))
 
 
 if __name__ == "__main__":
