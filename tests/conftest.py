@@ -11,15 +11,18 @@ from jaxtyping import config, install_import_hook
 # Before anything imports the package: every annotated function of the core checks its arguments.
 _CHECKED = (
     "connection",
+    "decomposition",
     "layout",
     "level",
     "link",
     "losses",
     "methods",
     "normalization",
+    "observation",
     "parallel",
     "projectors",
     "recorder",
+    "regularization",
     "regularizers",
     "spectral",
     "taps",

@@ -423,7 +423,7 @@ def test_the_state_holds_student_and_projectors_and_only_a_hash_of_the_teacher()
     student = {f"student.{key}" for key in Small().state_dict()}
     projector = {"connections.0.projector.linear.weight"}
     assert set(state) == student | projector | {"step", "_extra_state"}
-    assert list(state["_extra_state"]) == ["teacher"]
+    assert list(state["_extra_state"]["teachers"]) == ["teacher"]
     trained = {id(p) for p in distiller.trainable_parameters()}
     expected = [*distiller.student.parameters(), *distiller.connections.parameters()]
     assert trained == {id(p) for p in expected}

@@ -1,11 +1,14 @@
 """Cross-task knowledge distillation: train a small vision model with any teacher, or with none."""
 
 from anyteacher import losses, methods, projectors, regularizers, spectral, teachers
-from anyteacher.distiller import Distiller, Output
+from anyteacher.decomposition import decompose
+from anyteacher.distiller import Distiller
 from anyteacher.errors import AnyteacherError
 from anyteacher.layout import Layout
 from anyteacher.link import Link
 from anyteacher.normalization import IMAGENET, ImageNorm
+from anyteacher.observation import CollapseGuard
+from anyteacher.output import Output
 from anyteacher.taps import Tap
 from anyteacher.teacher import Teacher
 
@@ -14,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "IMAGENET",
     "AnyteacherError",
+    "CollapseGuard",
     "Distiller",
     "ImageNorm",
     "Layout",
@@ -21,6 +25,7 @@ __all__ = [
     "Output",
     "Tap",
     "Teacher",
+    "decompose",
     "losses",
     "methods",
     "projectors",

@@ -25,8 +25,8 @@ from anyteacher.demo import run_demo
 from anyteacher.errors import ConfigError, DataError, did_you_mean
 from anyteacher.hints import cause
 from anyteacher.images import replacing
-from anyteacher.losses import Loss
 from anyteacher.methods.named import written_call
+from anyteacher.objective import Objective
 from anyteacher.predict import predict_folder
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.report import Table, print_table
@@ -79,7 +79,7 @@ def _by_name(value: Any) -> Any:
         return Namespace({key: _by_name(item) for key, item in vars(value).items()})
     if isinstance(value, list):
         return [_by_name(item) for item in value]
-    if isinstance(value, Loss | Projector | LevelProjector):
+    if isinstance(value, Objective | Projector | LevelProjector):
         return Namespace(class_path=f"{type(value).__module__}.{type(value).__qualname__}")
     return value
 

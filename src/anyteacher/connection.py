@@ -2,16 +2,17 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import AnyteacherError, ConfigError, LayoutError
-from anyteacher.layout import Layout, check, match_grids, to_map, to_vector
-from anyteacher.level import Level, Source
+from anyteacher.layout import match_grids
+from anyteacher.level import Compared, Level, Source
 from anyteacher.link import Link
-from anyteacher.losses import LevelLoss
+from anyteacher.losses import LevelLoss, Loss
 from anyteacher.normalization import normalize
 from anyteacher.projectors import Identity, LevelProjector, Projector
 
@@ -60,24 +61,28 @@ class Connection(nn.Module):
             raise self._named(error) from error
         self.to(mine[0].feature.dtype)
 
+    @property
+    def _loss(self) -> Loss:
+        return cast("Loss", self.link.loss)  # links with a regulariser have no connection
+
     def _check_form(self) -> None:
-        link, name = self.link, type(self.link.loss).__name__
+        link, loss, name = self.link, self._loss, type(self._loss).__name__
         # Of either side: positions go with positions, and vectors with vectors.
         vectors = [link.compare == "pooled" or lv.student.kind == "vector" for lv in self.levels]
-        if link.loss.form == "images" and not all(vectors):
+        if loss.form == "images" and not all(vectors):
             raise ConfigError(
-                f"{name} compares one vector an image: {link.loss.because}. Use compare='pooled'."
+                f"{name} compares one vector an image: {loss.because}. Use compare='pooled'."
             )
-        if link.loss.form == "positions" and any(vectors):
+        if loss.form == "positions" and any(vectors):
             raise LayoutError(
-                f"{name} needs maps or tokens and compare='positions': {link.loss.because}. Here "
+                f"{name} needs maps or tokens and compare='positions': {loss.because}. Here "
                 "it would see one vector an image."
             )
 
     def _check_widths(self, mine: int, theirs: int) -> None:
         if mine == theirs:
             return
-        loss = self.link.loss
+        loss = self._loss
         ways = [f"'{way}'" for way in loss.directions if way != "none"]
         advice = f"Use direction={' or '.join(ways)} to project, or a loss for unequal widths"
         if loss.directions == ("none",):
@@ -91,7 +96,7 @@ class Connection(nn.Module):
         link = self.link
         if link.direction == "none":
             identity = Identity()
-            for mine, theirs in widths if link.loss.equal_widths else []:
+            for mine, theirs in widths if self._loss.equal_widths else []:
                 self._check_widths(mine, theirs)
                 identity.build(mine, theirs)
             return identity
@@ -114,7 +119,7 @@ class Connection(nn.Module):
         link = self.link
         if isinstance(link.loss, LevelLoss):
             return nn.ModuleList([copy.deepcopy(link.loss)])
-        losses = [copy.deepcopy(link.loss) for _ in widths]
+        losses = [copy.deepcopy(self._loss) for _ in widths]
         if link.teacher_norm != "none" or link.compare == "pooled":
             modules = [None] * len(widths)  # what is compared is no longer what the module gives
         for loss, (mine, theirs), module in zip(losses, widths, modules, strict=True):
@@ -146,17 +151,52 @@ class Connection(nn.Module):
         except AnyteacherError as error:
             raise self._named(error) from error
 
+    @property
+    def projectors(self) -> list[Projector | None]:
+        """The projector of each level; None where nothing is projected, or all levels at once."""
+        projector = self.projector
+        if isinstance(projector, _EachLevel):
+            return [cast("Projector", level) for level in projector.levels]
+        projects = self.link.direction != "none" and isinstance(projector, Projector)
+        return [cast("Projector", projector) if projects else None] * len(self.widths)
+
+    @torch.no_grad()
+    def compared(
+        self, student: Source | Sequence[Source], teacher: Source | Sequence[Source]
+    ) -> list[Compared]:
+        """The features of each level as they are compared, without a history.
+
+        Raises:
+            LayoutError: naming the link, when the features do not fit together.
+        """
+        try:
+            ours, others = self._pairs(_listed(student), _listed(teacher))
+            projected: Sequence[Tensor | None] = [None] * len(ours)
+            if self.link.direction != "none":
+                projected = self._projected(
+                    ours if self.link.direction == "traditional" else others
+                )
+            return [Compared(*level) for level in zip(ours, others, projected, strict=True)]
+        except AnyteacherError as error:
+            raise self._named(error) from error
+
+    def _pairs(
+        self, student: Sequence[Source], teacher: Sequence[Source]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Both sides' features, those of each level matched with each other."""
+        pairs = [
+            self._matched(level, mine, theirs)
+            for level, mine, theirs in zip(self.levels, student, teacher, strict=True)
+        ]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
     def _compare(
         self,
         student: Sequence[Source],
         teacher: Sequence[Source],
         given: Mapping[str, Tensor | None],
     ) -> Tensor:
-        pairs = [
-            self._matched(level, mine, theirs)
-            for level, mine, theirs in zip(self.levels, student, teacher, strict=True)
-        ]
-        ours, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        ours, others = self._pairs(student, teacher)
         if self.link.direction == "traditional":
             ours = self._projected(ours)
         elif self.link.direction == "inverted":
@@ -186,8 +226,8 @@ class Connection(nn.Module):
             )
         if rows == 0:
             raise LayoutError("the batch is empty: there is no row to project or compare.")
-        ours = normalize(self._formed(student, level.student), link.student_norm)
-        theirs = normalize(self._formed(teacher, level.teacher), link.teacher_norm)
+        ours = normalize(student.formed(level.student, link.compare), link.student_norm)
+        theirs = normalize(teacher.formed(level.teacher, link.compare), link.teacher_norm)
         if link.direction != "none" and not torch.is_autocast_enabled(ours.device.type):
             # Only what is projected has to be of the projector's precision; losses take any two,
             # and half precision would overflow where the other side is of single.
@@ -196,16 +236,9 @@ class Connection(nn.Module):
                 ours = ours.to(dtype)
             else:
                 theirs = theirs.to(dtype)
-        if ours.ndim == 4 and link.compare == "positions" and link.loss.equal_grids:
+        if ours.ndim == 4 and link.compare == "positions" and self._loss.equal_grids:
             return match_grids(ours, theirs, to=link.grid, resize=link.resize)
         return ours, theirs
-
-    def _formed(self, source: Source, layout: Layout) -> Tensor:
-        """The feature as the map or vector that is compared."""
-        check(source.feature, layout, "a feature")
-        if self.link.compare == "pooled" or layout.kind == "vector":
-            return to_vector(source.feature, layout)
-        return to_map(source.feature, layout, source.image_size)
 
     def _projected(self, features: list[Tensor]) -> list[Tensor]:
         if isinstance(self.projector, LevelProjector):
@@ -213,7 +246,7 @@ class Connection(nn.Module):
         return [self.projector(features[0])]
 
     def _extras(self, given: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-        needs = self.link.loss.needs
+        needs = self._loss.needs
         if not needs:
             return {}
         found: dict[str, Tensor] = {}
@@ -223,7 +256,7 @@ class Connection(nn.Module):
         missing = [name for name in needs if name not in found]
         if missing:
             raise ConfigError(
-                f"{type(self.link.loss).__name__} needs the {' and '.join(missing)} of the images. "
+                f"{type(self._loss).__name__} needs the {' and '.join(missing)} of the images. "
                 f"Call distiller(images, {', '.join(f'{name}=…' for name in missing)}); with the "
                 "command, choose data whose batches have them."
             )

@@ -3,49 +3,26 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import register_pytree_node
 
 from anyteacher.connection import Connection
-from anyteacher.errors import ConfigError, NonFiniteError, TeacherError, did_you_mean
+from anyteacher.errors import ConfigError, NonFiniteError, TeacherError
 from anyteacher.level import Source, size_of
 from anyteacher.link import Link
 from anyteacher.normalization import ImageNorm
+from anyteacher.observation import CollapseGuard, Observation, View, observed
+from anyteacher.output import Output
 from anyteacher.recorder import Recorder
+from anyteacher.regularization import Regularization
 from anyteacher.seeding import forked
 from anyteacher.taps import tapped_module
 from anyteacher.teacher import Teacher
-from anyteacher.teaching import Teachers
+from anyteacher.teaching import Teachers, named
 
 _SEED_OFFSET = 0x616E7974  # any number that nobody takes for a seed
-
-
-@dataclass
-class Output:
-    """What one step of distillation gives.
-
-    Attributes:
-        prediction: The student's own output.
-        losses: Each link's loss by name, 0-dim and without its weight.
-        total: The weighted sum of the links' losses, 0-dim; add it to the task's loss.
-    """
-
-    prediction: Any
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-
-
-# What walks nested outputs must find the tensors inside: FSDP hooks its backward pass to them.
-register_pytree_node(
-    Output,
-    lambda output: ([output.prediction, output.losses, output.total], None),
-    lambda values, _: Output(*values),
-    serialized_type_name="anyteacher.Output",
-)
 
 
 class Distiller(nn.Module):
@@ -58,15 +35,16 @@ class Distiller(nn.Module):
 
     Args:
         student: Any module that takes images (B, C, H, W) as its first argument.
-        teachers: One teacher, or several by name. Plain modules become teachers with default
+        teachers: One teacher, several by name, or None. Plain modules become teachers with default
             settings.
-        links: What to compare; names that are not given are made from the taps.
+        links: What to compare, or to regularise; names that are not given are made from the taps.
         example: Images to find the sizes with; two are enough. Nothing learns from them. Only
             without links can it be left out.
         images_norm: How the images fed to the student are normalised; in [0, 1] unless told.
         seed: For the projectors' initial values; None follows `torch.manual_seed`.
         check_finite: Whether a link's loss that is not finite is an error. The check waits for
             the device once a step, and is left out of compiled graphs.
+        guard: Warns, where features are observed, when the student's collapse.
 
     Raises:
         TapError: for a tap that does not exist, or is not reached.
@@ -83,22 +61,23 @@ class Distiller(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        teachers: Teacher | nn.Module | Mapping[str, Teacher | nn.Module],
+        teachers: Teacher | nn.Module | Mapping[str, Teacher | nn.Module] | None,
         links: Sequence[Link],
         *,
         example: Tensor | None = None,
         images_norm: ImageNorm | None = None,
         seed: int | None = None,
         check_finite: bool = True,
+        guard: CollapseGuard | None = None,
     ) -> None:
         super().__init__()
         self.student = student
-        self.check_finite = check_finite
+        self.check_finite, self.guard = check_finite, guard or CollapseGuard()
         # Kept out of the module tree on purpose: not saved, not averaged, not sharded, not seen
         # by optimisers.
         self._teachers = Teachers(teachers)
         self._teachers.check_apart_from(student)
-        self.links = _named(links, self._teachers)
+        self.links = named(links, self._teachers)
         if example is None and self.links:
             raise ConfigError("A distiller with links needs `example`: a few images to probe with.")
         for teacher in self._teachers.by_name.values():
@@ -128,22 +107,21 @@ class Distiller(nn.Module):
         # Without autocast: what is made takes its precision from the features of the probe.
         apart = forked(torch.initial_seed() ^ _SEED_OFFSET if seed is None else seed)
         with apart, torch.autocast(example.device.type, enabled=False):
-            with _eval_mode(self.student):
+            with evaluating(self.student):
                 student_features = self._student_recorder.probe(example)
             teacher_features = {
                 name: self._teachers.probe(name, example) for name in self._teachers.recorders
             }
-            return nn.ModuleList(
-                Connection(
-                    link,
-                    [
-                        Source(student_features[tap], size, tapped_module(self.student, tap))
-                        for tap in link.student_taps
-                    ],
-                    [teacher_features[link.of][tap] for tap in link.teacher_taps],
-                )
-                for link in self.links
-            ).to(parameter.device)
+            made: list[nn.Module] = []
+            for link in self.links:
+                mine = [
+                    Source(student_features[tap], size, tapped_module(self.student, tap))
+                    for tap in link.student_taps
+                ]
+                theirs = [teacher_features[link.of][tap] for tap in link.teacher_taps]
+                alone = not link.teacher_taps
+                made.append(Regularization(link, mine) if alone else Connection(link, mine, theirs))
+            return nn.ModuleList(made).to(parameter.device)
 
     def forward(
         self,
@@ -152,6 +130,7 @@ class Distiller(nn.Module):
         teacher_images: Tensor | Mapping[str, Tensor] | None = None,
         targets: Tensor | None = None,
         indices: Tensor | None = None,
+        observe: bool = False,
         **kwargs: Any,
     ) -> Output:
         """The student's prediction and the distillation losses of one batch.
@@ -164,37 +143,92 @@ class Distiller(nn.Module):
             targets: The class of each image (B,), or of each pixel (B, H, W), for losses that
                 need it.
             indices: The place of each image in the training set (B,), for losses that need it.
+            observe: Whether to look at the features: see `Output.observations`. Costs a product
+                of the features with themselves and a few decompositions, and changes nothing;
+                meant for every hundredth step or so.
             **kwargs: Further keyword arguments of the student.
 
         Raises:
             NonFiniteError: naming the link and the step.
             LayoutError: when a feature's shape fits no longer, or batch sizes differ.
         """
-        size = size_of(images)
-        prediction, student_features = self._student_recorder.run(images, *args, **kwargs)
-        teacher_features = {
-            name: self._teachers.features(name, images, teacher_images)
-            for name in self._teachers.recorders
-        }
+        prediction, sides = self._read(images, teacher_images, *args, **kwargs)
         given = {"targets": targets, "indices": indices}
         losses: dict[str, Tensor] = {}
         terms: list[Tensor] = []
-        for link, connection in zip(self.links, self.connections, strict=True):
-            loss = connection(
-                [Source(student_features[tap], size) for tap in link.student_taps],
-                [teacher_features[link.of][tap] for tap in link.teacher_taps],
-                given,
-            )
+        for link, connection, side in zip(self.links, self.connections, sides, strict=True):
+            loss = connection(*side, given)
             losses[link.name] = loss
             terms.append(link.weight_at(self.step) * loss)
         total = sum(terms[1:], start=terms[0]) if terms else torch.zeros((), device=images.device)
         if self.check_finite and losses and not torch.compiler.is_compiling():
             self._check(losses, total)
+        observations: dict[str, Observation] = {}
+        if observe:
+            step = int(self.step)
+            for view in self._views(sides):
+                observations[view.name] = observed(view, self.guard, step)
         if self.training and torch.is_grad_enabled():
             # Not in place: a compiled backward pass would find the changed step where it computes
             # the weights again.
             self.step = self.step + 1
-        return Output(prediction, losses, total)
+        return Output(prediction, losses, total, observations)
+
+    def _read(
+        self,
+        images: Tensor,
+        teacher_images: Tensor | Mapping[str, Tensor] | None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Any, list[tuple[list[Source], list[Source]]]]:
+        """The student's prediction, and each link's features of the student and the teacher."""
+        size = size_of(images)
+        prediction, mine = self._student_recorder.run(images, *args, **kwargs)
+        theirs = {
+            name: self._teachers.features(name, images, teacher_images)
+            for name in self._teachers.recorders
+        }
+        return prediction, [
+            (
+                [Source(mine[tap], size) for tap in link.student_taps],
+                [theirs[link.of][tap] for tap in link.teacher_taps],
+            )
+            for link in self.links
+        ]
+
+    @torch.no_grad()
+    def views(
+        self,
+        images: Tensor,
+        *args: Any,
+        teacher_images: Tensor | Mapping[str, Tensor] | None = None,
+        **kwargs: Any,
+    ) -> list[View]:
+        """The features of every level of every link as it compares them, in the present mode.
+
+        Args:
+            images: As in a step.
+            *args: Likewise.
+            teacher_images: Likewise.
+            **kwargs: Likewise.
+
+        Raises:
+            LayoutError: when a feature's shape fits no longer, or batch sizes differ.
+        """
+        _, sides = self._read(images, teacher_images, *args, **kwargs)
+        return list(self._views(sides))
+
+    def _views(self, sides: list[tuple[list[Source], list[Source]]]) -> Iterator[View]:
+        for link, made, side in zip(self.links, self._made(), sides, strict=True):
+            levels = made.compared(*side)
+            for place, (projector, compared) in enumerate(
+                zip(made.projectors, levels, strict=True)
+            ):
+                name = link.name if len(levels) == 1 else f"{link.name}[{place}]"
+                yield View(name, link.direction, projector, compared)
+
+    def _made(self) -> list[Connection | Regularization]:
+        return [cast("Connection | Regularization", made) for made in self.connections]
 
     def _check(self, losses: Mapping[str, Tensor], total: Tensor) -> None:
         # One number is read: it is not finite where any of its terms is not, weight 0 or not.
@@ -219,11 +253,12 @@ class Distiller(nn.Module):
         return self.student
 
     def get_extra_state(self) -> dict[str, dict[str, Any]]:
-        """Hashes of the teachers' weights and what calibration has set, for the checkpoint."""
-        return {
+        """Hashes of the teachers' weights, what calibration has set, what the guard remembers."""
+        teachers = {
             name: {"weights": teacher.fingerprint(), "statistics": teacher.statistics()}
             for name, teacher in self._teachers.by_name.items()
         }
+        return {"teachers": teachers, "guard": self.guard.state()}
 
     def set_extra_state(self, state: dict[str, dict[str, Any]]) -> None:
         """Compares the teachers with those of the checkpoint, and takes their statistics from it.
@@ -232,7 +267,7 @@ class Distiller(nn.Module):
             TeacherError: when they are not the same.
         """
         teachers = self._teachers.by_name
-        then = {name: saved["weights"] for name, saved in state.items()}
+        then = {name: saved["weights"] for name, saved in state["teachers"].items()}
         now = {name: teacher.fingerprint() for name, teacher in teachers.items()}
         if then != now:
             changed = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
@@ -240,8 +275,9 @@ class Distiller(nn.Module):
                 f"The checkpoint was made beside other teachers: {', '.join(changed)} differ. "
                 "Give the same model, weights and seed as then, or start a new run."
             )
-        for name, saved in state.items():
+        for name, saved in state["teachers"].items():
             teachers[name].restore(saved["statistics"])
+        self.guard.restore(state["guard"])
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Distiller":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -251,27 +287,8 @@ class Distiller(nn.Module):
         return self
 
 
-def _named(links: Sequence[Link], teachers: Teachers) -> tuple[Link, ...]:
-    """The links with their names and teachers filled in."""
-    result: list[Link] = []
-    for link in links:
-        of = link.of
-        if not of and len(teachers.by_name) == 1:
-            of = next(iter(teachers.by_name))
-        if of not in teachers.by_name:
-            raise ConfigError(
-                f"Link '{link.taps_by_name}' names the teacher '{of}', which is not "
-                f"there. {did_you_mean(of, teachers.by_name)} Set the link's `of`."
-            )
-        name = link.name or link.taps_by_name
-        if name in {other.name for other in result}:
-            raise ConfigError(f"Two links are named '{name}'. Give each a `name` of its own.")
-        result.append(link.filled(name=name, of=of))
-    return tuple(result)
-
-
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside, every module's own mode again outside."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

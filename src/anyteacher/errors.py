@@ -54,6 +54,10 @@ class DataError(AnyteacherError):
     """A file or data set is missing, unreadable, or not what it claims to be."""
 
 
+class CollapseWarning(UserWarning):
+    """The student's features have lost most of their energy or of their rank."""
+
+
 class MissingExtraError(AnyteacherError, ImportError):
     """An optional dependency is not installed."""
 

@@ -40,22 +40,31 @@ class Distillation:
     """What is distilled.
 
     Args:
-        links: What is compared; none trains the student alone.
+        links: What is compared or regularised; none trains the student alone.
         method: A method by name, such as `fitnet` or `crd(samples=1000)`. It decides how the taps
             of the links are compared, in place of all that the links say of it; empty for the
             links as they are.
-        direction: For all links in place of their own: `inverted`, `traditional` or `none`.
+        direction: For all links to a teacher in place of their own: `inverted`, `traditional` or
+            `none`.
         weight: Multiplies the weight of every link; 0 or more.
+        observe_every: Training steps between two looks at the features, for the logs: the terms of
+            the loss, the projector's singular values, the ranks and what is left of the student's
+            energy (see `docs/spectral.md`); 0 for none.
     """
 
     links: list[Link] = field(default_factory=list)
     method: str = ""
     direction: Direction | None = None
     weight: float = 1.0
+    observe_every: int = 100
 
     def __post_init__(self) -> None:
         if self.method:
             method_named(self.method)
+        if self.observe_every < 0:
+            raise ConfigError(
+                f"observe_every counts training steps, 0 for never, got {self.observe_every}."
+            )
         if self.weight < 0:
             raise ConfigError(f"The weight of distillation must be 0 or more, got {self.weight}.")
 
@@ -65,8 +74,10 @@ class Distillation:
         if self.method:
             links = links_by(self.method, links, self.direction)
         return tuple(
-            replace(
-                link, weight=self.weight * link.weight, direction=self.direction or link.direction
+            link.filled(
+                weight=self.weight * link.weight,
+                # A link without a teacher projects nothing.
+                direction=(link.teacher_taps and self.direction) or link.direction,
             )
             for link in links
         )
@@ -100,10 +111,11 @@ class Experiment:
         teachers = self.teacher
         if isinstance(teachers, Teacher):
             teachers = {"teacher": teachers}
-        if links and not teachers:
+        taught = [link for link in links if link.teacher_taps]
+        if taught and not teachers:
             raise ConfigError(
-                f"There are links to distil ({len(links)}) and there is no teacher. Give one as "
-                "`teacher`, or leave `distillation.links` empty."
+                f"There are links to a teacher ({len(taught)}) and there is no teacher. Give one "
+                "as `teacher`, or leave them out of `distillation.links`."
             )
         return TrainingModule(
             self.task,
@@ -112,6 +124,7 @@ class Experiment:
             links=links,
             optimization=self.optimization,
             images_norm=self.images_norm,
+            observe_every=self.distillation.observe_every,
         )
 
 

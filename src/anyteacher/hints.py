@@ -12,7 +12,9 @@ from anyteacher.data.loading import DataModule
 from anyteacher.errors import AnyteacherError, did_you_mean
 from anyteacher.losses import Loss
 from anyteacher.methods.about import known
+from anyteacher.objective import Objective
 from anyteacher.projectors import LevelProjector, Projector
+from anyteacher.regularizers import Regularizer
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
 
@@ -21,6 +23,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "data": (DataModule,),
     "teachers": (Teacher,),
     "losses": (Loss,),
+    "regularizers": (Regularizer,),
     "projectors": (Projector, LevelProjector),
 }
 
@@ -28,7 +31,7 @@ _KIND_OF: dict[str, tuple[type, ...]] = {
     "task": (Task,),
     "data": (DataModule,),
     "teacher": (Teacher,),
-    "loss": (Loss,),
+    "loss": (Objective,),
     "projector": (Projector, LevelProjector),
 }
 
@@ -49,11 +52,11 @@ def known_classes(*bases: type) -> list[type]:
 def catalogue() -> str:
     """What can be named in a configuration, a line each, for the help."""
     lines = [
-        f"  {kind + ':':12s}{', '.join(cls.__name__ for cls in known_classes(*bases))}"
+        f"  {kind + ':':14s}{', '.join(cls.__name__ for cls in known_classes(*bases))}"
         for kind, bases in KINDS.items()
     ]
-    lines.append(f"  {'methods:':12s}{', '.join(known())}")
-    lines.append(f"  {'students:':12s}{', '.join(_students())}, or any torch module")
+    lines.append(f"  {'methods:':14s}{', '.join(known())}")
+    lines.append(f"  {'students:':14s}{', '.join(_students())}, or any torch module")
     return (
         "Known by name (any other class by its import path):\n" + "\n".join(lines) + "\n\n"
         "--task.help NAME, --data.help NAME, … list the settings of a class."

@@ -6,7 +6,17 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from anyteacher.errors import LayoutError, TapError
-from anyteacher.layout import Layout, Size, channels, check, detect, fills_grid
+from anyteacher.layout import (
+    Compare,
+    Layout,
+    Size,
+    channels,
+    check,
+    detect,
+    fills_grid,
+    to_map,
+    to_vector,
+)
 from anyteacher.link import Link
 
 
@@ -22,6 +32,31 @@ class Source(NamedTuple):
     feature: Tensor
     image_size: Size
     module: nn.Module | None = None
+
+    def formed(self, layout: Layout, compare: Compare) -> Tensor:
+        """The feature as the map (B, C, H, W) or vector (B, C) that is compared.
+
+        Raises:
+            LayoutError: when the layout is not the feature's.
+        """
+        check(self.feature, layout, "a feature")
+        if compare == "pooled" or layout.kind == "vector":
+            return to_vector(self.feature, layout)
+        return to_map(self.feature, layout, self.image_size)
+
+
+class Compared(NamedTuple):
+    """A pair of features as a link compares them: (B, C, *grid), normalised, on one grid.
+
+    Attributes:
+        student: The student's, before any projection.
+        teacher: The teacher's, likewise; None in a link without a teacher.
+        projected: The projected side after its projection; None where nothing is projected.
+    """
+
+    student: Tensor
+    teacher: Tensor | None = None
+    projected: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +74,7 @@ class Level:
             LayoutError: when the two features cannot be compared as the link says.
         """
         level = cls(
-            link.student_layout or _detected(student), link.teacher_layout or _detected(teacher)
+            link.student_layout or detected(student), link.teacher_layout or detected(teacher)
         )
         check(student.feature, level.student, "the student's feature")
         check(teacher.feature, level.teacher, "the teacher's feature")
@@ -76,7 +111,7 @@ class Level:
         )
 
 
-def _detected(source: Source) -> Layout:
+def detected(source: Source) -> Layout:
     """The layout found, its grid left open: later images may have another size or proportion."""
     return replace(detect(source.feature.shape, source.image_size, source.module), grid=None)
 

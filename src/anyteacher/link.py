@@ -1,7 +1,10 @@
-"""Links: which feature of the student is compared with which of the teacher, and how."""
+"""Links: which feature of the student is compared with which of the teacher, and how.
+
+Or, without a teacher, which feature of the student is regularised.
+"""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias, get_args
 
@@ -9,9 +12,11 @@ from torch import Tensor
 
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.layout import Compare, Grid, Layout, Resize
-from anyteacher.losses import MSE, Direction, LevelLoss, Loss
+from anyteacher.losses import DIRECTIONS, MSE, Direction, LevelLoss, Loss
 from anyteacher.normalization import Norm
+from anyteacher.objective import Objective
 from anyteacher.projectors import LevelProjector, Linear, Projector
+from anyteacher.regularizers import Regularizer
 from anyteacher.taps import Tap
 
 Taps: TypeAlias = str | Tap | list[str | Tap]
@@ -22,14 +27,15 @@ class Link:
     """Ties one feature of the student to one of a teacher. A description; it holds no parameters.
 
     The features are brought to one form, normalised, then one side is projected to the other's
-    width, then they are compared.
+    width, then they are compared. A link whose loss is a regulariser has no teacher: it takes the
+    student's feature alone, and nothing that is said of a teacher or a projector.
 
     Args:
         student: Tap of the student: a module path, `path[key]`, `input:path`, or a `Tap`. A list
             of taps, the shallowest first, for a link over several levels.
-        teacher: Tap of the teacher, or as many as of the student, likewise.
-        loss: Any loss. Over several levels each has a copy of its own, unless it is a loss of all
-            levels at once.
+        teacher: Tap of the teacher, or as many as of the student, likewise. None for a regulariser.
+        loss: Any loss, or any regulariser. Over several levels each has a copy of its own, unless
+            it is a loss of all levels at once.
         projector: Any projector; its sizes are found.
         direction: `inverted` projects the teacher's feature into the student's space, so that
             what belongs to the teacher's task alone can be dropped; `traditional` projects the
@@ -52,8 +58,8 @@ class Link:
     """
 
     student: Taps
-    teacher: Taps
-    loss: Loss = field(default_factory=MSE)
+    teacher: Taps | None = None
+    loss: Objective = field(default_factory=MSE)
     projector: Projector | LevelProjector = field(default_factory=Linear)
     direction: Direction = "inverted"
     weight: float = 1.0
@@ -87,11 +93,39 @@ class Link:
                 f"A link's weight and warmup must be 0 or more, got {self.weight} and "
                 f"{self.warmup}."
             )
+        if isinstance(self.loss, Regularizer):
+            self._check_alone(self.loss)
         self._check_levels()
+
+    def _check_alone(self, regularizer: Regularizer) -> None:
+        given = [
+            option.name
+            for option in fields(self)
+            if option.name in _OF_TEACHER and self._has(option)
+        ]
+        if given:
+            raise ConfigError(
+                f"{type(regularizer).__name__} is a loss of the student alone, and a link with it "
+                f"takes no {' or '.join(given)}. For a link to a teacher use a loss such as "
+                "losses.MSE()."
+            )
+
+    def _has(self, option: Any) -> bool:
+        """Whether a setting is not the default."""
+        value = getattr(self, option.name)
+        if option.default is MISSING:
+            return type(value) is not option.default_factory
+        return bool(value != option.default)
 
     def _check_levels(self) -> None:
         mine, theirs = len(self.student_taps), len(self.teacher_taps)
-        if mine != theirs or mine == 0:
+        if self.teacher is None and not isinstance(self.loss, Regularizer):
+            raise ConfigError(
+                f"{type(self.loss).__name__} compares the student with a teacher, and the link has "
+                "no `teacher` tap. Give one, or a loss of the student alone such as "
+                "regularizers.TrailingEnergy(0.25)."
+            )
+        if (mine != theirs and self.teacher is not None) or mine == 0:
             raise ConfigError(
                 f"A link ties as many taps of the student as of the teacher, got {mine} and "
                 f"{theirs}: {self._sides()}."
@@ -122,13 +156,18 @@ class Link:
         Raises:
             ConfigError: naming the loss, the directions it has, and why.
         """
-        if self.direction in self.loss.directions:
+        if isinstance(self.loss, Regularizer) or self.direction in self.directions:
             return
-        allowed = " or ".join(f"'{direction}'" for direction in self.loss.directions)
+        allowed = " or ".join(f"'{direction}'" for direction in self.directions)
         raise ConfigError(
             f"{type(self.loss).__name__} cannot be used with direction='{self.direction}', only "
             f"with {allowed}: {self.loss.because}."
         )
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """In which directions of projection the link has a meaning; all for a regulariser."""
+        return self.loss.directions if isinstance(self.loss, Loss) else DIRECTIONS
 
     def _sides(self) -> str:
         sides = (self.student_taps, self.teacher_taps)
@@ -141,12 +180,14 @@ class Link:
 
     @cached_property
     def teacher_taps(self) -> tuple[Tap, ...]:
-        """The teacher's taps, parsed, one a level."""
-        return _parsed(self.teacher)
+        """The teacher's taps, parsed, one a level; none for a regulariser."""
+        return () if self.teacher is None else _parsed(self.teacher)
 
     @property
     def taps_by_name(self) -> str:
-        """The taps of both sides as a name."""
+        """The taps of both sides as a name; those of the student and the loss without a teacher."""
+        if self.teacher is None:
+            return f"{'+'.join(map(str, self.student_taps))}:{type(self.loss).__name__}"
         sides = (self.student_taps, self.teacher_taps)
         return "<-".join("+".join(map(str, taps)) for taps in sides)
 
@@ -171,7 +212,21 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-_BASES: dict[str, tuple[type, ...]] = {"loss": (Loss,), "projector": (Projector, LevelProjector)}
+_BASES: dict[str, tuple[type, ...]] = {
+    "loss": (Objective,),
+    "projector": (Projector, LevelProjector),
+}
+# What says nothing of the student's own feature.
+_OF_TEACHER = (
+    "teacher",
+    "projector",
+    "direction",
+    "grid",
+    "resize",
+    "teacher_norm",
+    "teacher_layout",
+    "of",
+)
 _EXAMPLES = {"loss": "losses.MSE()", "projector": "projectors.Linear()"}
 
 

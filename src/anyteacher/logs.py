@@ -1,14 +1,17 @@
 """What a run logs: a CSV that survives interruptions, and reading it again."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from anyteacher.errors import DataError
+from anyteacher.observation import Observation
 
 Curve = list[tuple[int, float]]
 _COLUMNS = ("step", "name", "value")
@@ -48,6 +51,70 @@ class CurveLogger(Logger):  # type: ignore[misc]
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerows([_COLUMNS, *rows] if new else rows)
+
+
+class Interval:
+    """Every so many training steps, and once for the batches that make up a step together.
+
+    Args:
+        steps: Between two times; 0 for never.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self._last = steps, -1
+
+    def at(self, step: int) -> bool:
+        """Whether it is time, at a step that was not asked for before."""
+        due = self.steps > 0 and step % self.steps == 0 and step != self._last
+        self._last = step
+        return due
+
+
+def log_observations(
+    loggers: Sequence[Logger], observations: Mapping[str, Observation], step: int
+) -> None:
+    """Logs what links were seen to do, as `spectra/LINK/…`.
+
+    The terms of the decomposition, `transfer`, `regularisation` and `total`; the effective ranks
+    `projector_rank` and `student_rank` (not centred); `energy`, its shares `transfer_share` and
+    `regularisation_share`; `cka`; `centred_rank`; `energy_left` and `rank_left` of the first
+    observation. The projector's singular values are a histogram for TensorBoard, and
+    `singular_values/0`, `singular_values/1`, … in the CSV.
+    """
+    for name, observation in observations.items():
+        numbers = _numbers(observation)
+        terms = observation.decomposition
+        spectrum = [] if terms is None else terms.singular_values.tolist()
+        for logger in loggers:
+            logger.log_metrics({f"spectra/{name}/{key}": v for key, v in numbers.items()}, step)
+            if isinstance(logger, TensorBoardLogger) and spectrum:
+                tag = f"spectra/{name}/singular_values"
+                logger.experiment.add_histogram(tag, torch.tensor(spectrum), step)
+            elif isinstance(logger, CurveLogger):
+                values = {f"spectra/{name}/singular_values/{i}": v for i, v in enumerate(spectrum)}
+                logger.log_metrics(values, step)
+
+
+def _numbers(observation: Observation) -> dict[str, float]:
+    found = {
+        "energy": observation.energy,
+        "centred_rank": observation.effective_rank,
+        "energy_left": observation.energy_left,
+        "rank_left": observation.rank_left,
+    }
+    terms = observation.decomposition
+    if terms is not None:
+        found |= {
+            "transfer": terms.transfer,
+            "regularisation": terms.regularisation,
+            "total": terms.total,
+            "projector_rank": terms.effective_rank,
+            "student_rank": terms.student_rank,
+            "transfer_share": terms.transfer_share,
+            "regularisation_share": terms.regularisation_share,
+            "cka": terms.cka,
+        }
+    return {name: float(value) for name, value in found.items()}
 
 
 def read_curves(path: Path) -> dict[str, Curve]:

@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from anyteacher.errors import ConfigError, LayoutError, NonFiniteError
 from anyteacher.layout import to_rows
+from anyteacher.objective import Objective
 from anyteacher.parallel import total, world_size
 from anyteacher.spectral import (
     effective_rank,
@@ -31,7 +32,7 @@ from anyteacher.spectral import (
 _Measured: TypeAlias = tuple[Tensor, dict[str, Any]]
 
 
-class Regularizer(nn.Module, ABC):
+class Regularizer(Objective, ABC):
     """A loss of one feature, a map (B, C, H, W) or a vector (B, C); every position is a row.
 
     A final subclass stores hyperparameters and calls a function of `spectral` in `measure`. It
@@ -45,9 +46,12 @@ class Regularizer(nn.Module, ABC):
 
     Attributes:
         fewest: The fewest rows that say anything, before centring.
+        check_finite: Whether a loss that is not finite is an error here; in a distiller it is one
+            there. The check waits for the device.
     """
 
     fewest: int = 1
+    check_finite: bool = True
     width: int = 0
 
     def __init__(self, centre: bool = False, reduce: bool = True) -> None:
@@ -86,7 +90,8 @@ class Regularizer(nn.Module, ABC):
                 "positions, or a smaller rank."
             )
         value, state = self.measure(rows)
-        if not torch.compiler.is_compiling() and not bool(value.isfinite()):
+        checked = self.check_finite and not torch.compiler.is_compiling()
+        if checked and not bool(value.isfinite()):
             raise NonFiniteError(
                 f"{name} is {float(value)}: a feature of shape {tuple(x.shape)} is infinite or not "
                 "a number, or too large to be squared. A smaller learning rate, a normalised "

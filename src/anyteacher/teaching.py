@@ -17,9 +17,11 @@ from anyteacher.teacher import Teacher
 class Teachers:
     """Holds the teachers where torch does not look for modules, and reads their features."""
 
-    def __init__(self, given: Teacher | nn.Module | Mapping[str, Teacher | nn.Module]) -> None:
+    def __init__(
+        self, given: Teacher | nn.Module | Mapping[str, Teacher | nn.Module] | None
+    ) -> None:
         self.recorders: dict[str, Recorder] = {}
-        named = {"teacher": given} if isinstance(given, nn.Module) else dict(given)
+        named = {"teacher": given} if isinstance(given, nn.Module) else dict(given or {})
         self.by_name = {
             name: teacher if isinstance(teacher, Teacher) else Teacher(teacher)
             for name, teacher in named.items()
@@ -37,7 +39,7 @@ class Teachers:
 
     def watch(self, links: Sequence[Link]) -> None:
         """Puts hooks on the teachers that a link names; the others are never run."""
-        for name in dict.fromkeys(link.of for link in links):
+        for name in dict.fromkeys(link.of for link in links if link.teacher_taps):
             taps = [tap for link in links if link.of == name for tap in link.teacher_taps]
             self.recorders[name] = Recorder(self.by_name[name].model, taps)
 
@@ -87,3 +89,22 @@ class Teachers:
         other = Teachers(self.by_name)  # the same frozen teachers, with hooks of the copy's own
         other.recorders = {name: recorder.twin() for name, recorder in self.recorders.items()}
         return other
+
+
+def named(links: Sequence[Link], teachers: Teachers) -> tuple[Link, ...]:
+    """The links with their names and teachers filled in."""
+    result: list[Link] = []
+    for link in links:
+        of = link.of
+        if not of and link.teacher_taps and len(teachers.by_name) == 1:
+            of = next(iter(teachers.by_name))
+        if link.teacher_taps and of not in teachers.by_name:
+            raise ConfigError(
+                f"Link '{link.taps_by_name}' names the teacher '{of}', which is not "
+                f"there. {did_you_mean(of, teachers.by_name)} Set the link's `of`."
+            )
+        name = link.name or link.taps_by_name
+        if name in {other.name for other in result}:
+            raise ConfigError(f"Two links are named '{name}'. Give each a `name` of its own.")
+        result.append(link.filled(name=name, of=of))
+    return tuple(result)

@@ -11,6 +11,7 @@ from anyteacher.connection import Connection
 from anyteacher.distiller import Distiller
 from anyteacher.errors import NonFiniteError
 from anyteacher.link import Link
+from anyteacher.logs import Interval, log_observations
 from anyteacher.losses import LogitLoss
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
@@ -34,6 +35,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         links: What is distilled; may be empty.
         optimization: How it is optimised.
         images_norm: How images in [0, 1] are normalised before the student sees them.
+        observe_every: Steps between two looks at the features, for the logs; 0 for none.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         links: tuple[Link, ...] = (),
         optimization: Optimization | None = None,
         images_norm: ImageNorm | None = None,
+        observe_every: int = 0,
     ) -> None:
         super().__init__()
         self.task, self.optimization = task, optimization or Optimization()
         self._teachers, self._links = dict(teachers or {}), links
+        self._looks = Interval(observe_every)
         self.images_norm = images_norm or ImageNorm()
         self._seed: int | None = None
         self._weights: set[str] = set()
@@ -95,10 +99,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return torch.stack([dataset[index]["image"] for index in range(count)])
 
     def _normalized(self, images: Tensor) -> Tensor:
-        if self.images_norm == ImageNorm():
-            return images
-        normalized: Tensor = images * self._scale + self._shift
-        return normalized
+        plain = self.images_norm == ImageNorm()
+        return images if plain else images * self._scale + self._shift  # type: ignore[no-any-return]
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
@@ -128,7 +130,9 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             self._normalized(batch["image"]),
             targets=self.task.classes_in(batch),
             indices=batch.get("index"),
+            observe=self._looks.at(self.global_step),
         )
+        log_observations(self.trainer.loggers, output.observations, self.global_step)
         task_loss = self.task.loss(output.prediction, batch)
         loss: Tensor = task_loss + output.total
         if not torch.isfinite(loss):

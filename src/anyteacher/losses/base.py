@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import ConfigError, LayoutError, did_you_mean
+from anyteacher.objective import Objective
 from anyteacher.parallel import gather
 
 Direction = Literal["inverted", "traditional", "none"]
@@ -26,7 +27,7 @@ _R = TypeVar("_R")
 _T = TypeVar("_T")
 
 
-class Loss(nn.Module, ABC):
+class Loss(Objective, ABC):
     """What a link compares its features with. A concrete loss is a final subclass of one below.
 
     The class says what a loss needs; a link refuses, by name, what does not meet it.

@@ -79,7 +79,7 @@ def about(name: str) -> About:
         directions=tuple(
             direction
             for direction in DIRECTIONS
-            if all(direction in link.loss.directions for link in links)
+            if all(direction in link.directions for link in links)
         ),
         arguments=arguments,
     )

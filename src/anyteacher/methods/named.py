@@ -4,10 +4,10 @@ import ast
 import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from anyteacher.errors import ConfigError, did_you_mean
-from anyteacher.link import Link
+from anyteacher.link import Link, Taps
 from anyteacher.losses import Direction, LevelLoss
 from anyteacher.methods.about import LEVELS, Method, arguments_of, known
 from anyteacher.projectors import LevelProjector
@@ -82,7 +82,7 @@ def links_by(text: str, given: Sequence[Link], direction: Direction | None = Non
 
     The taps, layouts and teachers are kept, and a link's name in place of its taps. All links of a
     teacher become levels of one where the method relates levels or weighs them; the others are
-    applied to each link. The same taps twice count once.
+    applied to each link. The same taps twice count once. Links without a teacher stay as they are.
 
     Args:
         text: The method, as `method_named` takes it.
@@ -93,6 +93,8 @@ def links_by(text: str, given: Sequence[Link], direction: Direction | None = Non
         ConfigError: for an unknown method, no links, or a direction that the method lacks.
     """
     method = method_named(text)
+    alone = [link for link in given if not link.teacher_taps]
+    given = [link for link in given if link.teacher_taps]
     if not given:
         raise ConfigError(
             f"The method {text} needs taps to compare: give them as distillation.links, each with "
@@ -104,11 +106,11 @@ def links_by(text: str, given: Sequence[Link], direction: Direction | None = Non
     ends = _ends(given)
     if _over_levels(method):
         ends = _joined(text, ends)
-    return [_kept(link, end) for end in ends for link in _called(method, end)]
+    return [_kept(link, end) for end in ends for link in _called(method, end)] + alone
 
 
 def _called(method: Method, end: Link) -> list[Link]:
-    return method(end.student, end.teacher, of=end.of)
+    return method(end.student, cast("Taps", end.teacher), of=end.of)
 
 
 def _kept(link: Link, end: Link) -> Link:

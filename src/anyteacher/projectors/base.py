@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from anyteacher.errors import ConfigError
+
 _ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
@@ -38,7 +40,8 @@ def _convolves_well(x: Tensor) -> bool:
 class Projector(nn.Module, ABC):
     """Maps features of `in_features` channels to `out_features` channels.
 
-    A final subclass makes its parameters in `build` and applies them in `forward`.
+    A final subclass makes its parameters in `build` and applies them in `forward`. A linear one
+    overrides `affine` too, so that its links can be decomposed.
     """
 
     in_features: int = 0
@@ -59,6 +62,22 @@ class Projector(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
         """The projected feature, same positions, `out_features` channels."""
+
+    def affine(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
+        """The projector as one matrix and an offset; overridden by those that are linear.
+
+        Raises:
+            ConfigError: for a projector that is not linear.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} is no linear projector: it has no singular values, and a loss "
+            "with it no decomposition. Use projectors.Linear(), LowRank or another linear one."
+        )
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the projector is one matrix, and an offset where it has one."""
+        return type(self).affine is not Projector.affine
 
     def extra_repr(self) -> str:
         """The sizes, for printing."""

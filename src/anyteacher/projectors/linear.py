@@ -26,6 +26,10 @@ class Linear(Projector):
         """The projected feature."""
         return project(x, self.linear.weight, self.linear.bias)
 
+    def affine(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
+        """The matrix and its offset."""
+        return self.linear.weight, self.linear.bias
+
 
 class Orthogonal(Projector):
     """One matrix with orthonormal rows (or columns, where it widens), without a bias.
@@ -57,6 +61,10 @@ class Orthogonal(Projector):
         """The projected feature."""
         return project(x, self.weight)
 
+    def affine(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
+        """The matrix."""
+        return self.weight, None
+
 
 class LowRank(Projector):
     """A matrix of bounded rank, learned as the product of two thin ones.
@@ -85,6 +93,10 @@ class LowRank(Projector):
         """The projected feature."""
         return project(project(x, self.down.weight), self.up.weight, self.up.bias)
 
+    def affine(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
+        """The product of the two, and its offset."""
+        return self.up.weight @ self.down.weight, self.up.bias
+
 
 class Identity(Projector):
     """No projection: both sides must have the same width."""
@@ -99,3 +111,7 @@ class Identity(Projector):
     def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
         """The feature as it is."""
         return x
+
+    def affine(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
+        """The identity matrix, in the default precision."""
+        return torch.eye(self.out_features), None

@@ -5,7 +5,12 @@ through its Gram matrix, so it costs a product of n d^2, works for any number of
 over batches and processes.
 """
 
-from anyteacher.spectral.decomposition import Decomposition, decompose, decompose_moments
+from anyteacher.spectral.decomposition import (
+    Decomposition,
+    Projected,
+    decompose,
+    decompose_moments,
+)
 from anyteacher.spectral.moments import Moments, closed_form, closed_form_moments
 from anyteacher.spectral.spectrum import (
     effective_rank,
@@ -20,6 +25,7 @@ from anyteacher.spectral.subspace import top_subspace, tracks
 __all__ = [
     "Decomposition",
     "Moments",
+    "Projected",
     "closed_form",
     "closed_form_moments",
     "decompose",

@@ -161,8 +161,8 @@ def _checked(
             "A decomposition needs finite features and a finite projector, and one of them is "
             "infinite or not a number."
         )
-    dtype = moments.student.dtype
-    return weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
+    like = moments.student
+    return weight.detach().to(like), None if bias is None else bias.detach().to(like)
 
 
 def _svd(weight: Tensor, direction: Projected) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,184 @@
+"""Looking at the features of links while they train: their terms, their ranks, their collapse."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+from anyteacher.errors import CollapseWarning, ConfigError
+from anyteacher.layout import to_rows
+from anyteacher.level import Compared
+from anyteacher.losses import Direction
+from anyteacher.parallel import total, world_size
+from anyteacher.projectors import Projector
+from anyteacher.spectral import (
+    Decomposition,
+    Moments,
+    Projected,
+    decompose,
+    decompose_moments,
+    effective_rank,
+)
+from anyteacher.spectral.gram import precise
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the features of one level of a link are like, over the rows of all processes.
+
+    All are 0-dim tensors.
+
+    Attributes:
+        energy: The mean square of the student's features, as they are compared.
+        effective_rank: Their effective rank, the mean row taken off; from 0 to the width.
+        energy_left: The energy as a share of that of the first observation.
+        rank_left: The effective rank likewise.
+        decomposition: Of the squared error between the compared features, whatever the link's loss;
+            None where there is no linear projector or the two sides have different positions.
+    """
+
+    energy: Float[Tensor, ""]
+    effective_rank: Float[Tensor, ""]
+    energy_left: Float[Tensor, ""]
+    rank_left: Float[Tensor, ""]
+    decomposition: Decomposition | None = None
+
+
+class CollapseGuard:
+    """Warns when the student's features collapse: once for each level of a link.
+
+    Features of zeros make an inverted link's loss zero too; only the task's loss opposes them.
+
+    Args:
+        energy: The share of the first observation's energy below which features have collapsed.
+        rank: The share of its effective rank likewise. From 0, never, to 1.
+
+    Raises:
+        ConfigError: for other shares.
+    """
+
+    def __init__(self, energy: float = 0.01, rank: float = 0.1) -> None:
+        if not (0 <= energy <= 1 and 0 <= rank <= 1):
+            raise ConfigError(
+                f"A CollapseGuard's shares are from 0 to 1, got energy={energy} and rank={rank}."
+            )
+        self.shares = {"energy": energy, "effective rank": rank}
+        self._starts: dict[str, dict[str, float]] = {}
+        self._warned: list[str] = []
+
+    def left(
+        self, name: str, energy: Tensor, rank: Tensor, step: int
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """What is left of the energy and the effective rank of a level's first observation.
+
+        A start of zero counts as kept: there is nothing to lose.
+
+        Args:
+            name: Of the level.
+            energy: Its energy now, 0-dim.
+            rank: Its effective rank now, 0-dim.
+            step: For the warning.
+        """
+        now = {"energy": float(energy), "effective rank": float(rank)}
+        start = self._starts.setdefault(name, now)
+        left = {key: now[key] / start[key] if start[key] > 0 else 1.0 for key in now}
+        fallen = [key for key, share in self.shares.items() if left[key] < share]
+        if fallen and name not in self._warned:
+            self._warned.append(name)
+            self._warn(name, step, {key: (start[key], now[key]) for key in fallen})
+        return energy.new_tensor(left["energy"]), energy.new_tensor(left["effective rank"])
+
+    def _warn(self, name: str, step: int, fallen: Mapping[str, tuple[float, float]]) -> None:
+        if world_size() > 1 and dist.get_rank() > 0:
+            return  # the numbers are the same for all
+        what = " and the ".join(
+            f"{key} from {was:.3g} to {now:.3g}" for key, (was, now) in fallen.items()
+        )
+        warnings.warn(
+            f"Link '{name}': the student's features have collapsed by step {step}, the {what}. "
+            "The link's loss may be small for that reason alone. A smaller weight, a normalised "
+            "feature (student_norm) or a loss that spreads them (regularizers.EffectiveRank) may "
+            "help.",
+            CollapseWarning,
+            stacklevel=2,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """The first observations and which levels were warned of, for the checkpoint."""
+        return {"starts": self._starts, "warned": self._warned}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes them from a checkpoint."""
+        self._starts, self._warned = dict(state["starts"]), list(state["warned"])
+
+
+class View(NamedTuple):
+    """One level of a link, to look at.
+
+    Attributes:
+        name: Of the link, and which level of it where there are several.
+        direction: Of the projection.
+        projector: Of the level, if it has one.
+        compared: Its features.
+    """
+
+    name: str
+    direction: Direction
+    projector: Projector | None
+    compared: Compared
+
+    @property
+    def is_decomposable(self) -> bool:
+        """Whether it has a linear projector, and features with rows that belong together."""
+        student, teacher = self.compared.student, self.compared.teacher
+        return (
+            self.projector is not None
+            and self.projector.is_linear
+            and teacher is not None
+            and student.shape[:1] + student.shape[2:] == teacher.shape[:1] + teacher.shape[2:]
+        )
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.no_grad()
+def observed(view: View, guard: CollapseGuard, step: int) -> Observation:
+    """The observation of one level of a link.
+
+    Args:
+        view: The level.
+        guard: Which may warn.
+        step: For the warning.
+    """
+    student = to_rows(view.compared.student)
+    count = torch.tensor(student.numel(), device=student.device)
+    energy = total(precise(student).square().sum()) / total(count)
+    rank = effective_rank(student, centre=True, reduce=True)
+    left = guard.left(view.name, energy, rank, step)
+    return Observation(energy, rank, *left, _decomposition(view))
+
+
+def moments_of(compared: Compared) -> Moments:
+    """The moments of a level's features, in double precision.
+
+    Raises:
+        LayoutError: when the teacher's feature has other positions.
+    """
+    teacher = cast("Tensor", compared.teacher)
+    return Moments.of(to_rows(compared.student).double(), to_rows(teacher).double())
+
+
+def _decomposition(view: View) -> Decomposition | None:
+    if view.projector is None or not view.is_decomposable:
+        return None
+    weight, bias = view.projector.affine()
+    direction = cast("Projected", view.direction)
+    if world_size() > 1:
+        moments = moments_of(view.compared).reduced()
+        return decompose_moments(moments, weight, bias, direction=direction)
+    rows = to_rows(view.compared.student), to_rows(cast("Tensor", view.compared.teacher))
+    return decompose(*rows, weight, bias, direction=direction)
