@@ -76,7 +76,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
 
     def _connect(self) -> None:
-        images = self._normalized(self._training_images())
+        images = self.trainer.datamodule.first_images(_CALIBRATION_IMAGES)
+        images = self._normalized(images)
         for teacher in self._teachers.values():
             if not teacher.calibrated:
                 teacher.feed(self.images_norm)
@@ -92,15 +93,9 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
 
-    def _training_images(self) -> Tensor:
-        """The first images of the training set, the same whatever the order of training."""
-        dataset = self.trainer.datamodule.train
-        count = min(_CALIBRATION_IMAGES, len(dataset))
-        return torch.stack([dataset[index]["image"] for index in range(count)])
-
     def _normalized(self, images: Tensor) -> Tensor:
         plain = self.images_norm == ImageNorm()
-        return images if plain else images * self._scale + self._shift  # type: ignore[no-any-return]
+        return images if plain else images * self._scale + self._shift
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
@@ -108,7 +103,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return output
 
     def on_train_start(self) -> None:
-        """Keeps the seed of the run, from which each step draws."""
+        """Keeps the run's seed, from which each step draws."""
         self._seed = torch.initial_seed() if self._seed is None else self._seed
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
