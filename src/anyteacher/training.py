@@ -1,6 +1,7 @@
 """Training a student on a task, with or without distillation, as a LightningModule."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -8,6 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from anyteacher.connection import Connection
+from anyteacher.data.loading import in_order
 from anyteacher.distiller import Distiller
 from anyteacher.errors import NonFiniteError
 from anyteacher.link import Link
@@ -15,11 +17,11 @@ from anyteacher.logs import Interval, log_observations
 from anyteacher.losses import LogitLoss
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
+from anyteacher.prefitting import prefit
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.teacher import Teacher
 
-# Enough images to set the statistics of a random teacher's batch normalisations, in batches.
-_CALIBRATION_IMAGES, _CALIBRATION_BATCH = 256, 32
+_CALIBRATION_BATCHES, _CALIBRATION_BATCH = 8, 32  # enough for a random teacher's statistics
 
 
 class TrainingModule(LightningModule):  # type: ignore[misc]
@@ -76,31 +78,28 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
 
     def _connect(self) -> None:
-        images = self._normalized(self._training_images())
+        norm, batches = self.images_norm, [*islice(self._batches(), _CALIBRATION_BATCHES)]
         for teacher in self._teachers.values():
             if not teacher.calibrated:
-                teacher.feed(self.images_norm)
-                teacher.calibrate(torch.split(images, _CALIBRATION_BATCH))
+                teacher.feed(norm)
+                teacher.calibrate(batches)
+        example = batches[0][:2]
         self.distiller = Distiller(
-            self.student,
-            self._teachers,
-            self._links,
-            example=images[:2],
-            images_norm=self.images_norm,
+            self.student, self._teachers, self._links, example=example, images_norm=norm
         )
+        prefit(self.distiller, self._batches(self.global_rank, self.trainer.world_size))
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
 
-    def _training_images(self) -> Tensor:
-        """The first images of the training set, the same whatever the order of training."""
-        dataset = self.trainer.datamodule.train
-        count = min(_CALIBRATION_IMAGES, len(dataset))
-        return torch.stack([dataset[index]["image"] for index in range(count)])
+    def _batches(self, rank: int = 0, processes: int = 1) -> Iterator[Tensor]:
+        """The training images, the same whatever the order of training; of a process, its share."""
+        batches = in_order(self.trainer.datamodule.train, _CALIBRATION_BATCH, rank, processes)
+        return (self._normalized(batch["image"]) for batch in batches)
 
     def _normalized(self, images: Tensor) -> Tensor:
         plain = self.images_norm == ImageNorm()
-        return images if plain else images * self._scale + self._shift  # type: ignore[no-any-return]
+        return images if plain else images * self._scale + self._shift
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
