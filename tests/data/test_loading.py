@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from anyteacher.data import ResumableLoader, ResumableSampler, collate
-from anyteacher.data.loading import Samples, Share
+from anyteacher.data.loading import Samples, Share, in_order
 from anyteacher.errors import ConfigError
 
 
@@ -38,6 +38,19 @@ def test_the_order_depends_on_seed_and_epoch_alone():
         assert tuple(again) == orders[seed, epoch]
         assert sorted(orders[seed, epoch]) == list(range(50))
     assert len(set(orders.values())) == 6
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 5, 8, 23])
+def test_samples_in_order_are_shared_batch_by_batch(count, processes):
+    shares = [numbers(in_order(Numbers(count), 5, rank, processes)) for rank in range(processes)]
+    assert len({len(share) for share in shares}) == 1
+    assert all(batch for share in shares for batch in share)
+    size = max(5, processes)
+    whole = [list(range(at, min(at + size, count))) for at in range(0, count, size)]
+    if whole and len(whole[-1]) < processes:
+        del whole[-1]  # too few for all
+    assert [sorted(itertools.chain(*parts)) for parts in zip(*shares, strict=True)] == whole
 
 
 @pytest.mark.parametrize("workers", [0, 2])

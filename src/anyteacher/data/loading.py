@@ -49,20 +49,20 @@ def collate(samples: Sequence[Batch]) -> Batch:
 def in_order(dataset: Any, size: int, rank: int = 0, processes: int = 1) -> Iterator[Batch]:
     """The samples of a data set in their order, in batches, without a loader's workers.
 
-    Of several processes each takes every n-th sample, and all have as many batches, none empty.
+    Several processes share each batch, every n-th sample of it for each; none gets an empty one.
 
     Args:
         dataset: what to take from.
-        size: samples in a batch; the last may have fewer.
+        size: samples in a batch, of all processes together; the last may have fewer.
         rank: this process.
         processes: how many there are.
 
     >>> [batch["x"].tolist() for batch in in_order([{"x": x} for x in range(5)], 2)]
     [[0, 1], [2, 3], [4]]
     """
-    count = len(dataset)
-    for start in range(0, count - processes + 1, size * processes):
-        end = min(start + size * processes, count)
+    count, size = len(dataset), max(size, processes)
+    for start in range(0, count - processes + 1, size):
+        end = min(start + size, count)
         yield collate([dataset[index] for index in range(start + rank, end, processes)])
 
 
