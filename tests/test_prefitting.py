@@ -1,5 +1,4 @@
 import copy
-import itertools
 
 import pytest
 import runs
@@ -152,19 +151,3 @@ def test_a_run_fills_them_by_itself_and_resumes_bit_for_bit(tmp_path, step):
     assert float(whole["state_dict"]["distiller.connections.0.projector.rows"]) > 16
     for key in ("state_dict", "optimizer_states"):
         assert runs.differences(whole[key], cut[key], key) == []
-
-
-def test_of_training_images_those_of_one_process_are_those_of_two_together(tmp_path):
-    seen = {}
-
-    class See(Callback):
-        def on_fit_start(self, trainer, module):
-            for rank, processes in ((0, 1), (0, 2), (1, 2)):
-                given = itertools.islice(module._batches(rank, processes), 1)
-                seen[rank, processes] = torch.cat(list(given))
-            raise RuntimeError("seen")
-
-    with pytest.raises(RuntimeError, match="seen"):
-        fit(experiment(), tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
-    assert torch.equal(seen[0, 2], seen[0, 1][::2])
-    assert torch.equal(seen[1, 2], seen[0, 1][1::2])

@@ -1,7 +1,6 @@
 """Training a student on a task, with or without distillation, as a LightningModule."""
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -9,7 +8,6 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from anyteacher.connection import Connection
-from anyteacher.data.loading import in_order
 from anyteacher.distiller import Distiller
 from anyteacher.errors import NonFiniteError
 from anyteacher.link import Link
@@ -21,14 +19,16 @@ from anyteacher.prefitting import prefit
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.teacher import Teacher
 
-_CALIBRATION_BATCHES, _CALIBRATION_BATCH = 8, 32  # enough for a random teacher's statistics
+# Enough images to set the statistics of a random teacher's batch normalisations, in batches.
+_CALIBRATION_IMAGES, _CALIBRATION_BATCH = 256, 32
 
 
 class TrainingModule(LightningModule):  # type: ignore[misc]
     """The whole of training: the task's loss plus the links' losses, one optimiser, the metrics.
 
     Sizes are found from the training images when a fit starts; a random teacher is calibrated on
-    them. Outside of a fit the teachers are not needed and not run.
+    them, and projectors that average over batches are filled. Outside of a fit the teachers are not
+    needed and not run.
 
     Args:
         task: What is learned.
@@ -78,24 +78,24 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
 
     def _connect(self) -> None:
-        norm, batches = self.images_norm, [*islice(self._batches(), _CALIBRATION_BATCHES)]
+        images = self.trainer.datamodule.first_images(_CALIBRATION_IMAGES)
+        images = self._normalized(images)
         for teacher in self._teachers.values():
             if not teacher.calibrated:
-                teacher.feed(norm)
-                teacher.calibrate(batches)
-        example = batches[0][:2]
+                teacher.feed(self.images_norm)
+                teacher.calibrate(torch.split(images, _CALIBRATION_BATCH))
         self.distiller = Distiller(
-            self.student, self._teachers, self._links, example=example, images_norm=norm
+            self.student,
+            self._teachers,
+            self._links,
+            example=images[:2],
+            images_norm=self.images_norm,
         )
-        prefit(self.distiller, self._batches(self.global_rank, self.trainer.world_size))
+        more = self.trainer.datamodule.images_in_order(_CALIBRATION_BATCH)
+        prefit(self.distiller, map(self._normalized, more))
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
-
-    def _batches(self, rank: int = 0, processes: int = 1) -> Iterator[Tensor]:
-        """The training images, the same whatever the order of training; of a process, its share."""
-        batches = in_order(self.trainer.datamodule.train, _CALIBRATION_BATCH, rank, processes)
-        return (self._normalized(batch["image"]) for batch in batches)
 
     def _normalized(self, images: Tensor) -> Tensor:
         plain = self.images_norm == ImageNorm()
@@ -107,7 +107,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return output
 
     def on_train_start(self) -> None:
-        """Keeps the seed of the run, from which each step draws."""
+        """Keeps the run's seed, from which each step draws."""
         self._seed = torch.initial_seed() if self._seed is None else self._seed
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:

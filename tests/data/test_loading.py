@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -6,8 +7,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, default_collate
 
-from anyteacher.data import ResumableLoader, ResumableSampler, collate
-from anyteacher.data.loading import Samples, Share, in_order
+from anyteacher.data import DigitsData, ResumableLoader, ResumableSampler, collate
+from anyteacher.data.loading import Samples, Share
 from anyteacher.errors import ConfigError
 
 
@@ -38,19 +39,6 @@ def test_the_order_depends_on_seed_and_epoch_alone():
         assert tuple(again) == orders[seed, epoch]
         assert sorted(orders[seed, epoch]) == list(range(50))
     assert len(set(orders.values())) == 6
-
-
-@pytest.mark.parametrize("processes", [1, 2, 3, 7])
-@pytest.mark.parametrize("count", [0, 1, 5, 8, 23])
-def test_samples_in_order_are_shared_batch_by_batch(count, processes):
-    shares = [numbers(in_order(Numbers(count), 5, rank, processes)) for rank in range(processes)]
-    assert len({len(share) for share in shares}) == 1
-    assert all(batch for share in shares for batch in share)
-    size = max(5, processes)
-    whole = [list(range(at, min(at + size, count))) for at in range(0, count, size)]
-    if whole and len(whole[-1]) < processes:
-        del whole[-1]  # too few for all
-    assert [sorted(itertools.chain(*parts)) for parts in zip(*shares, strict=True)] == whole
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -181,3 +169,28 @@ def test_the_epoch_is_asked_for_where_it_is_known():
     expected.sampler.set_epoch(3)
     loader.sampler.set_epoch(7)  # as a framework may
     assert numbers(loader) == numbers(expected)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 5, 8, 23])
+def test_images_in_order_are_shared_batch_by_batch(count, processes):
+    data, shares = DigitsData(batch_size=4), []
+    data.train = Numbers(count)
+    for rank in range(processes):
+        data.trainer = SimpleNamespace(world_size=processes, global_rank=rank)
+        shares.append([x.flatten().int().tolist() for x in data.images_in_order(5)])
+    assert len({len(share) for share in shares}) == 1
+    assert all(batch for share in shares for batch in share)
+    size = max(5, processes)
+    whole = [list(range(at, min(at + size, count))) for at in range(0, count, size)]
+    if whole and len(whole[-1]) < processes:
+        del whole[-1]  # too few for all
+    assert [sorted(itertools.chain(*parts)) for parts in zip(*shares, strict=True)] == whole
+
+
+def test_first_images_are_those_of_the_set_in_its_own_order():
+    data = DigitsData(batch_size=4, train_size=10, seed=3)
+    data.setup("fit")
+    found = data.first_images(3)
+    assert torch.equal(found, torch.stack([data.train[place]["image"] for place in range(3)]))
+    assert len(data.first_images(99)) == 10

@@ -46,26 +46,6 @@ def collate(samples: Sequence[Batch]) -> Batch:
     return batch
 
 
-def in_order(dataset: Any, size: int, rank: int = 0, processes: int = 1) -> Iterator[Batch]:
-    """The samples of a data set in their order, in batches, without a loader's workers.
-
-    Several processes share each batch, every n-th sample of it for each; none gets an empty one.
-
-    Args:
-        dataset: what to take from.
-        size: samples in a batch, of all processes together; the last may have fewer.
-        rank: this process.
-        processes: how many there are.
-
-    >>> [batch["x"].tolist() for batch in in_order([{"x": x} for x in range(5)], 2)]
-    [[0, 1], [2, 3], [4]]
-    """
-    count, size = len(dataset), max(size, processes)
-    for start in range(0, count - processes + 1, size):
-        end = min(start + size, count)
-        yield collate([dataset[index] for index in range(start + rank, end, processes)])
-
-
 class ResumableSampler(DistributedSampler[Any]):
     """A shuffled order that depends on (seed, epoch) alone and may start in the middle.
 
@@ -248,6 +228,30 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
     @abstractmethod
     def setup(self, stage: str) -> None:
         """Makes the data sets that a stage needs: "fit", "validate" or "test"."""
+
+    def first_images(self, count: int) -> Tensor:
+        """The first images of the training set (n, C, H, W), whatever the order of training.
+
+        Args:
+            count: How many, if there are as many.
+        """
+        places = range(min(count, len(self.train)))  # type: ignore[arg-type]
+        return torch.stack([self.train[place]["image"] for place in places])
+
+    def images_in_order(self, size: int) -> Iterator[Tensor]:
+        """All images of the training set in its own order, in batches (n, C, H, W).
+
+        Several processes share each batch, every n-th image of it for each; none gets an empty one.
+
+        Args:
+            size: Images in a batch, of all processes together; the last may have fewer.
+        """
+        processes = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        count, size = len(self.train), max(size, processes)  # type: ignore[arg-type]
+        for start in range(0, count - processes + 1, size):
+            places = range(start + rank, min(start + size, count), processes)
+            yield torch.stack([self.train[place]["image"] for place in places])
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled by (seed, epoch), this process's share; goes on where it was saved."""
