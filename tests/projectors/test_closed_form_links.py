@@ -84,6 +84,21 @@ class TestLink:
         terms = loss.observations["fit"].decomposition
         assert float(terms.total) == pytest.approx(float(loss.losses["fit"].detach()), rel=1e-12)
 
+    @pytest.mark.parametrize("decay", [0.0, 0.9])
+    def test_a_loader_decomposes_as_it_was_fitted_last(self, decay):
+        made = distiller(projector={"bias": True, "decay": decay})
+        with pytest.raises(LayoutError, match="has seen 0"):
+            at.decompose(made, [images()])
+        made(images())
+        weight, bias = made.connections[0].projector.affine()
+        given = [images(seed=seed) for seed in (5, 6)]
+        found = at.decompose(made, given)["fit"]
+        with torch.no_grad():
+            made.eval()
+            rows = [view.compared for images in given for view in made.views(images)]
+        z_s, z_t = (torch.cat([to_rows(level[side]) for level in rows]) for side in (0, 1))
+        assert float(found.total) == pytest.approx(float(F.mse_loss(z_s, z_t @ weight.T + bias)))
+
     def test_each_level_has_its_own(self):
         made = distiller(["stem", "down"], ["stem", "down"])
         given = images(40)
