@@ -226,7 +226,9 @@ class TestRows:
         ):
             built(decay=0.9)(*pair(11))
         # (12 - 4) / (12 + 4)
-        with pytest.raises(LayoutError, match=r"Batches of 4 rows need a decay of 0.5\.$"):
+        with pytest.raises(
+            LayoutError, match=r"batch, or for batches of 4 rows a decay of at least 0.5\.$"
+        ):
             built(decay=0.4)(*pair(4))
 
     def test_batches_that_will_never_do_are_found_out(self):
@@ -237,7 +239,7 @@ class TestRows:
         for _ in range(60):
             least(*pair(4))
         steps = (little(*pair(4)) for _ in range(60))
-        with pytest.raises(LayoutError, match=r"has seen 1[01]\..*need a decay of 0.5"):
+        with pytest.raises(LayoutError, match=r"has seen 1[01]\..*decay of at least 0.5"):
             list(steps)
 
     def test_nothing_seen_gives_nothing(self):

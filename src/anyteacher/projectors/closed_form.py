@@ -250,7 +250,8 @@ class ClosedForm(Projector):
                 "anyteacher.prefit(distiller, batches)"
             )
         elif batch and self.decay < least:
-            advice += f". Batches of {batch} rows need a decay of {math.ceil(least * 1e4) / 1e4:g}"
+            decay = math.ceil(least * 1e4) / 1e4
+            advice = f"for batches of {batch} rows a decay of at least {decay:g}"
         return LayoutError(
             f"ClosedForm needs at least {self.needed} rows (images, or images times positions) for "
             f"a teacher of {self.in_features} channels, and has seen "
