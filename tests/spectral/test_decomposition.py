@@ -206,3 +206,20 @@ def test_what_cannot_be_decomposed_is_refused():
         with pytest.raises(NonFiniteError, match="finite features and a finite projector"):
             decompose(z_s, z_t, torch.zeros(4, 6))
         z_s[0, 0] = 0
+
+
+def test_a_factorisation_that_fails_is_done_again_in_double(monkeypatch):
+    z_s, z_t = features(9, 4).float(), features(9, 6, 1).float()
+    weight = torch.randn(4, 6)
+    expected = decompose(z_s, z_t, weight)
+    right = torch.linalg.svd
+
+    def svd(matrix, **settings):
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return right(matrix, **settings)
+
+    monkeypatch.setattr(torch.linalg, "svd", svd)
+    found = decompose(z_s, z_t, weight)
+    for name, value in vars(expected).items():
+        torch.testing.assert_close(getattr(found, name), value)
