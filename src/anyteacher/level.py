@@ -51,12 +51,10 @@ class Compared(NamedTuple):
     Attributes:
         student: The student's, before any projection.
         teacher: The teacher's, likewise; None in a link without a teacher.
-        projected: The projected side after its projection; None where nothing is projected.
     """
 
     student: Tensor
     teacher: Tensor | None = None
-    projected: Tensor | None = None
 
 
 @dataclass(frozen=True)

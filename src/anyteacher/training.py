@@ -15,6 +15,7 @@ from anyteacher.logs import Interval, log_observations
 from anyteacher.losses import LogitLoss
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
+from anyteacher.prefitting import prefit
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.teacher import Teacher
 
@@ -26,7 +27,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     """The whole of training: the task's loss plus the links' losses, one optimiser, the metrics.
 
     Sizes are found from the training images when a fit starts; a random teacher is calibrated on
-    them. Outside of a fit the teachers are not needed and not run.
+    them, and projectors that average over batches are filled. Outside of a fit the teachers are not
+    needed and not run.
 
     Args:
         task: What is learned.
@@ -89,6 +91,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             example=images[:2],
             images_norm=self.images_norm,
         )
+        more = self.trainer.datamodule.images_in_order(_CALIBRATION_BATCH)
+        prefit(self.distiller, map(self._normalized, more))
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
