@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from anyteacher.connection import Connection
 from anyteacher.distiller import Distiller
@@ -71,12 +72,18 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def setup(self, stage: str) -> None:
         """Finds the sizes on training images, before the optimiser and any wrapper see them."""
         if stage == "fit" and self._links and not self.distiller.links:
-            self._connect()
+            self.connect(self.trainer.datamodule.train)
         # Known before a wrapper flattens and shards them.
         self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
 
-    def _connect(self) -> None:
-        images = self._normalized(self._training_images())
+    def connect(self, dataset: Dataset[Any]) -> None:
+        """Finds the sizes of the links, and calibrates random teachers, on the training images.
+
+        Args:
+            dataset: The training set. Its first images are taken, whatever the order of training.
+        """
+        count = min(_CALIBRATION_IMAGES, len(dataset))
+        images = self.normalized(torch.stack([dataset[index]["image"] for index in range(count)]))
         for teacher in self._teachers.values():
             if not teacher.calibrated:
                 teacher.feed(self.images_norm)
@@ -92,19 +99,14 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
 
-    def _training_images(self) -> Tensor:
-        """The first images of the training set, the same whatever the order of training."""
-        dataset = self.trainer.datamodule.train
-        count = min(_CALIBRATION_IMAGES, len(dataset))
-        return torch.stack([dataset[index]["image"] for index in range(count)])
-
-    def _normalized(self, images: Tensor) -> Tensor:
+    def normalized(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the student and the distiller are fed."""
         plain = self.images_norm == ImageNorm()
         return images if plain else images * self._scale + self._shift  # type: ignore[no-any-return]
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
-        output: Tensor = self.student(self._normalized(images))
+        output: Tensor = self.student(self.normalized(images))
         return output
 
     def on_train_start(self) -> None:
@@ -127,7 +129,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
         output = self.distiller(
-            self._normalized(batch["image"]),
+            self.normalized(batch["image"]),
             targets=self.task.classes_in(batch),
             indices=batch.get("index"),
             observe=self._looks.at(self.global_step),

@@ -1,0 +1,217 @@
+"""What was measured of a run's features, as tables, charts and pictures."""
+
+import math
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from anyteacher import pictures
+from anyteacher.analysis import DROPPED, Analysis, Directions, Measured
+from anyteacher.findings.arms import Arm
+from anyteacher.findings.curves import drawn_or_none
+from anyteacher.report import (
+    BarChart,
+    Bars,
+    Block,
+    LineChart,
+    Matrix,
+    Pictures,
+    Scale,
+    Series,
+    Table,
+    png,
+)
+
+_SHOWN = 32  # bars: more would be too thin on a telephone
+_LEAST = 1e-6  # of the energy: what holds less is not drawn
+_EDGE = 64  # pixels of the longer side of a sample image at most
+_REACH = 2.5  # standard deviations to the ends of a colour scale
+_SIDES = ("teacher", "projected", "student")
+
+
+def energies(measured: Measured) -> Block | None:
+    """How the energy of each feature is spread over its principal directions."""
+    sides = {
+        "teacher": measured.teacher,
+        "projected": measured.projected,
+        "student": measured.student,
+    }
+    return energy_chart(
+        {name: values for name, values in sides.items() if values is not None},
+        "Energy by principal direction",
+    )
+
+
+def energy_chart(spectra: dict[str, Tensor], title: str) -> Block | None:
+    """Shares of energy over principal directions, a line a name; None where all are constant."""
+    series = []
+    for name, values in spectra.items():
+        shares = 100 * values / values.sum()
+        kept = [share for share in shares.tolist() if share > 100 * _LEAST]
+        if kept:
+            series.append(Series(name, range(1, len(kept) + 1), kept))
+    note = (
+        "Of the centred feature on the validation images. What holds less than a millionth is left "
+        "out: a line that ends early is a feature of fewer directions."
+    )
+    label = "share of the feature's energy, %"
+    return drawn_or_none(LineChart, title, "principal direction", label, series, True, note)
+
+
+def directions(measured: Measured) -> Block | None:
+    """Which of the teacher's principal directions are used, and which are dropped."""
+    found = measured.directions
+    if found is None or len(found.teacher) == 0:
+        return None
+    inverted = measured.direction == "inverted"
+    part = "comes from it" if inverted else "lies along it"
+    side = "feature" if inverted else "student"
+    shown = min(_SHOWN, len(found.teacher))
+    return drawn_or_none(
+        BarChart,
+        "The teacher's principal directions",
+        "the teacher's principal direction, the strongest first",
+        "share of energy, %",
+        [
+            Bars("of the teacher", (100 * found.teacher[:shown]).tolist()),
+            Bars(f"of the projected {side}: what {part}", (100 * found.projected[:shown]).tolist()),
+        ],
+        found.dropped[:shown].tolist(),
+        "dropped",
+        dropped_text(found),
+    )
+
+
+def dropped_text(found: Directions) -> str:
+    """How many directions are dropped, and what they hold."""
+    count, dropped = len(found.teacher), int(found.dropped.sum())
+    first = f" The first {_SHOWN} are shown." if count > _SHOWN else ""
+    return (
+        f"{dropped} of {count} directions, with {found.energy_dropped:.1%} of the teacher's "
+        f"energy, are dropped: for the energy that they hold, less than {DROPPED:.0%} passes of "
+        f"what passes of the direction that passes most strongly.{first}"
+    )
+
+
+def alignment(analysis: Analysis) -> Block | None:
+    """The alignment of every feature of the student with every one of the teachers."""
+    if analysis.alignment is None:
+        return None
+    students, teachers, values = analysis.alignment
+    return Matrix(
+        students,
+        teachers,
+        values.tolist(),
+        "Centred kernel alignment (CKA) of the compared features",
+        "student \\ teacher",
+        "Linear, from 0 to 1, before any projection, on the smallest grid of the features shown. "
+        "With fewer rows than channels it is too large.",
+    )
+
+
+def components(analysis: Analysis) -> Block | None:
+    """The first principal components on the sample images; None where no feature is a map."""
+    columns, cells = ["image"], [_samples(analysis.samples)]
+    for measured in analysis.links:
+        for side in _SIDES:
+            if side in measured.pictures:
+                name = measured.name if len(analysis.links) > 1 else ""
+                columns.append(f"{side} {name}".strip())
+                cells.append(component_picture(measured.pictures[side]))
+    if len(columns) == 1:
+        return None
+    rows = [
+        (f"{number}", [png(column[number - 1]) for column in cells])
+        for number in range(1, len(analysis.samples) + 1)
+    ]
+    return Pictures(
+        columns,
+        rows,
+        "Principal components on the first validation images",
+        "Lightness is the first component and hue the next two, all in units of the first one's "
+        "deviation: a grey picture has one component. In print, lightness alone shows the first. "
+        "The signs of the projected and the student's components follow the teacher's.",
+        [Scale("first component, standard deviations", f"−{_REACH}", f"{_REACH}", _lightness())],
+    )
+
+
+def component_picture(
+    scores: Float[Tensor, "b 3 h w"],
+) -> UInt8[Tensor, "b 3 h w"]:
+    """Three components as a colour: the first as lightness, the others as hue and chroma.
+
+    In Oklab, with less chroma towards black and white, where the screen has none.
+    """
+    bounded = (scores.double() / _REACH).clamp(-1, 1)
+    light = 0.575 + 0.365 * bounded[:, :1]
+    room = torch.cos(0.5 * math.pi * 0.9 * bounded[:, :1])
+    lab = torch.cat([light, 0.13 * room * bounded[:, 1:2], 0.13 * room * bounded[:, 2:]], dim=1)
+    colors = pictures.oklab_to_srgb(lab.movedim(1, -1)).clamp(0, 1).movedim(-1, 1)
+    return (colors * 255).round().to(torch.uint8)
+
+
+def _lightness() -> UInt8[Tensor, "256 3"]:
+    steps = torch.linspace(-_REACH, _REACH, 256)
+    scores = torch.stack([steps, torch.zeros(256), torch.zeros(256)])[None, :, :, None]
+    return component_picture(scores)[0, :, :, 0].T.contiguous()
+
+
+def _samples(images: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 h w"]:
+    """Images of any normalisation and number of channels, small enough for a page."""
+    shown = images if images.shape[1] == 3 else images.mean(1, keepdim=True)
+    low, high = (end(shown.flatten(1), 1).values for end in (torch.min, torch.max))
+    span = (high - low).clamp(min=1e-6)[:, None, None, None]
+    drawn = pictures.image((shown - low[:, None, None, None]) / span)
+    longer = max(drawn.shape[2:])
+    if longer <= _EDGE:
+        return drawn
+    height, width = (max(1, round(side * _EDGE / longer)) for side in drawn.shape[2:])
+    smaller = torch.nn.functional.interpolate(
+        drawn.float(), (height, width), mode="bilinear", antialias=True
+    )
+    return smaller.round().clamp(0, 255).to(torch.uint8)
+
+
+def seeds_table(arm: Arm) -> Table:
+    """The measurements of every link, a row for each link and seed."""
+    assert arm.first.analysis is not None
+    rows = [
+        [f"{first.name}, seed {finding.run.seed_text}", *_cells(measured)]
+        for first in arm.first.analysis.links
+        for finding in arm.findings
+        if finding.analysis is not None
+        for measured in finding.analysis.links
+        if measured.name == first.name
+    ]
+    return Table(
+        (
+            "link and seed",
+            "transfer",
+            "regularisation",
+            "projector's rank",
+            "student's rank",
+            "CKA",
+            "dropped",
+            "energy dropped",
+        ),
+        rows,
+        "Every seed, on its validation images",
+        "Transfer and regularisation are the two terms of the loss, as mean squared errors per "
+        "element; ranks are effective ranks; dropped are the teacher's directions, with their "
+        "share of the teacher's energy. – where a number does not exist.",
+    )
+
+
+def _cells(measured: Measured) -> list[str]:
+    terms, found = measured.decomposition, measured.directions
+    none = "–"
+    return [
+        none if terms is None else f"{float(terms.transfer):.4g}",
+        none if terms is None else f"{float(terms.regularisation):.4g}",
+        none if terms is None else f"{float(terms.effective_rank):.1f}",
+        f"{measured.student_rank:.1f}",
+        none if measured.cka is None else f"{measured.cka:.3f}",
+        none if found is None else f"{int(found.dropped.sum())} of {len(found.teacher)}",
+        none if found is None else f"{found.energy_dropped:.1%}",
+    ]
