@@ -82,7 +82,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         Args:
             dataset: The training set. Its first images are taken, whatever the order of training.
         """
-        count = min(_CALIBRATION_IMAGES, len(dataset))
+        count = min(_CALIBRATION_IMAGES, len(dataset))  # type: ignore[arg-type]
         images = self.normalized(torch.stack([dataset[index]["image"] for index in range(count)]))
         for teacher in self._teachers.values():
             if not teacher.calibrated:
@@ -102,7 +102,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def normalized(self, images: Tensor) -> Tensor:
         """Images in [0, 1] as the student and the distiller are fed."""
         plain = self.images_norm == ImageNorm()
-        return images if plain else images * self._scale + self._shift  # type: ignore[no-any-return]
+        return images if plain else images * self._scale + self._shift
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""

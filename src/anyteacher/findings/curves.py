@@ -1,5 +1,6 @@
 """Logged curves as charts: over the steps of training, one line an arm or one a quantity."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -11,6 +12,7 @@ from anyteacher.logs import Curve
 from anyteacher.report import Block, HeatMap, LineChart, Panel, Series
 
 STEP = "training step"
+_DECADES = 1e-5  # that a logarithmic axis spans at most: rounding is no result
 _POINTS = 100  # of a line at most; a reader sees no more
 
 _TERMS = {
@@ -98,13 +100,18 @@ def between_arms(
 
     Args:
         arms: Which may be shown.
-        names: Of the logged number, by the arm's name; other arms are left out.
+        names: Of the logged number, by the arm's name; other arms have no line.
         title: What the chart shows.
         y_label: What is measured, with its unit.
         note: For the reader.
     """
-    curves = {arm.name: mean_curve(arm, names[arm.name]) for arm in arms if arm.name in names}
-    return _chart(title, y_label, curves, note)
+    curves = {arm.name: mean_curve(arm, names.get(arm.name, "")) for arm in arms}
+    if not any(curves.values()):
+        return None
+    # An arm without a curve keeps its place, so that the others look alike in all charts.
+    nothing = [(next(curve for curve in curves.values() if curve)[0][0], math.nan)]
+    kept = {name: curve or nothing for name, curve in curves.items()}
+    return _chart(title, y_label, kept, note)
 
 
 def drawn_or_none(kind: type[Block], *arguments: object) -> Block | None:
@@ -123,7 +130,8 @@ def _chart(
         Series(label, [step for step, _ in curve], [value for _, value in curve])
         for label, curve in there.items()
     ]
-    log = log and all(value > 0 for line in series for value in line.y)
+    values = [value for line in series for value in line.y]
+    log = log and bool(values) and min(values) > _DECADES * max(values)
     return drawn_or_none(LineChart, title, STEP, y_label, series, log, note)
 
 

@@ -88,10 +88,19 @@ def dropped_text(found: Directions) -> str:
     count, dropped = len(found.teacher), int(found.dropped.sum())
     first = f" The first {_SHOWN} are shown." if count > _SHOWN else ""
     return (
-        f"{dropped} of {count} directions, with {found.energy_dropped:.1%} of the teacher's "
-        f"energy, are dropped: for the energy that they hold, less than {DROPPED:.0%} passes of "
+        f"{dropped} of {count} directions, with {percent(found.energy_dropped)} of the teacher's "
+        f"energy, are dropped: for the energy that they hold, less than {100 * DROPPED:.0f} % passes of "
         f"what passes of the direction that passes most strongly.{first}"
     )
+
+
+def percent(share: float) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.125)
+    '12.5 %'
+    """
+    return f"{100 * share:.1f} %"
 
 
 def alignment(analysis: Analysis) -> Block | None:
@@ -103,6 +112,7 @@ def alignment(analysis: Analysis) -> Block | None:
         students,
         teachers,
         values.tolist(),
+        "CKA",
         "Centred kernel alignment (CKA) of the compared features",
         "student \\ teacher",
         "Linear, from 0 to 1, before any projection, on the smallest grid of the features shown. "
@@ -175,10 +185,13 @@ def _samples(images: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 h w"]:
 
 def seeds_table(arm: Arm) -> Table:
     """The measurements of every link, a row for each link and seed."""
-    assert arm.first.analysis is not None
+    links = [] if arm.first.analysis is None else arm.first.analysis.links
     rows = [
-        [f"{first.name}, seed {finding.run.seed_text}", *_cells(measured)]
-        for first in arm.first.analysis.links
+        [
+            f"{f'{first.name}, ' if len(links) > 1 else ''}{finding.run.seed_text}",
+            *_cells(measured),
+        ]
+        for first in links
         for finding in arm.findings
         if finding.analysis is not None
         for measured in finding.analysis.links
@@ -186,14 +199,13 @@ def seeds_table(arm: Arm) -> Table:
     ]
     return Table(
         (
-            "link and seed",
+            "seed" if len(links) == 1 else "link and seed",
             "transfer",
             "regularisation",
             "projector's rank",
             "student's rank",
             "CKA",
-            "dropped",
-            "energy dropped",
+            "directions dropped",
         ),
         rows,
         "Every seed, on its validation images",
@@ -212,6 +224,7 @@ def _cells(measured: Measured) -> list[str]:
         none if terms is None else f"{float(terms.effective_rank):.1f}",
         f"{measured.student_rank:.1f}",
         none if measured.cka is None else f"{measured.cka:.3f}",
-        none if found is None else f"{int(found.dropped.sum())} of {len(found.teacher)}",
-        none if found is None else f"{found.energy_dropped:.1%}",
+        none
+        if found is None
+        else f"{int(found.dropped.sum())} of {len(found.teacher)} ({percent(found.energy_dropped)})",
     ]

@@ -95,7 +95,7 @@ def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
     return Table(
         ("arm", f"difference in {comparison.source} {comparison.metric} [95 %]", "seeds", "won"),
         rows,
-        f"Against {arms[0].name}",
+        f"Paired differences from {arms[0].name}",
         f"Mean of the differences seed by seed with Student's 95 % interval; won counts the seeds. "
         f"{better} {comparison.metric} is better. An interval needs two shared seeds.",
     )

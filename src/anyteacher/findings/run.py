@@ -48,8 +48,10 @@ class Run:
 
     @property
     def seed_text(self) -> str:
-        """The seeds for a reader: one number where both are the same."""
-        return " / ".join(str(seed) for seed in dict.fromkeys(self.seeds))
+        """The seeds for a reader: that of the data only where it is not the default of 0."""
+        return ", data ".join(
+            str(seed) for seed in (*self.seeds[:1], *filter(None, self.seeds[1:]))
+        )
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class BarChart(Block):
                     f'{2 * reach:.1f}m0 {-2 * reach:.1f}l{-2 * reach:.1f} {2 * reach:.1f}" />'
                 )
         parts.append(f'<path class="axis" d="M{left:.1f} {bottom:.1f}H{width - 10:.1f}" />')
-        for value, text in x_axis.ticks(max(2, min(count, round(width / 60))), whole=True):
+        for value, text in x_axis.counted(max(2, min(count, round(width / 60)))):
             parts.append(
                 f'<text class="mid" x="{x_axis(value):.1f}" y="{bottom + 27:.1f}">{text}</text>'
             )

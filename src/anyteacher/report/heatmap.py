@@ -55,7 +55,7 @@ class HeatMap(Block):
     """Values as colours, dark for small and bright for large ones, in equal ratios.
 
     Lightness alone tells them apart, so that they read the same in grey and to the colour-blind.
-    All panels have one scale. Its lower end is a ten-thousandth of the largest value.
+    All panels have one scale, from the smallest positive value, or a ten-thousandth of the largest.
 
     Attributes:
         title: What the colours show.
@@ -87,6 +87,15 @@ class HeatMap(Block):
         known = [panel.values[panel.values.isfinite()] for panel in self.panels]
         return max((float(values.max()) for values in known if len(values)), default=0.0)
 
+    def _smallest(self) -> float:
+        """The value of the first colour; what is below it has that colour too."""
+        largest = self._largest()
+        known = [
+            panel.values[(panel.values > 0) & panel.values.isfinite()] for panel in self.panels
+        ]
+        smallest = min(float(values.min()) for values in known if len(values))
+        return min(max(smallest, _DECADES * largest), largest / 2)
+
     def html(self) -> str:
         """A figure: one panel at full width, or several beside each other, and the scale."""
         largest = self._largest()
@@ -99,7 +108,9 @@ class HeatMap(Block):
                 for panel in self.panels
             )
             drawn = f'<div class="panels">{parts}</div>'
-        low = f"{largest * _DECADES:.2g} or less"
+        smallest = self._smallest()
+        below = any(bool((panel.values < smallest).any()) for panel in self.panels)
+        low = f"{smallest:.3g}{' or less' if below else ''}"
         scale = Scale(self.z_label, low, f"{largest:.3g}", pictures.scale_table("error"))
         return (
             f'<figure class="block"><figcaption>{inline(self.title)}</figcaption>{drawn}'
@@ -119,7 +130,7 @@ class HeatMap(Block):
         height = max(0.3 * width, 200.0)
         top, bottom = 1.4 * LINE, height - 44
         y_axis = Axis(0.5, rows + 0.5, top, bottom)
-        y_ticks = _counted(y_axis, max(2, round(height / 60)))
+        y_ticks = y_axis.counted(max(2, round(height / 60)))
         left = 16 + max(width_of(text) for _, text in y_ticks)
         x_axis = Axis(panel.x[0], panel.end, left, width - 10)
         parts = [f'<text class="quiet" x="0" y="12">{escape(self.y_label)}</text>']
@@ -162,12 +173,13 @@ class HeatMap(Block):
         first, span = panel.x[0], panel.end - panel.x[0]
         places = torch.tensor([(x - first) / span for x in panel.x], dtype=torch.float64)
         # Evenly spaced columns are a pixel wide; others get as many as their stretch needs.
-        even = torch.allclose(places, torch.arange(len(places)) / len(places), atol=1e-6)
+        even = torch.allclose(places, torch.arange(len(places)).double() / len(places), atol=1e-6)
         count = len(places) if even and len(places) <= _COLUMNS else _COLUMNS
         middles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
         columns = panel.values[:, torch.searchsorted(places, middles, right=True) - 1]
-        shares = columns.double() / self._largest()
-        on_scale = 1 - shares.clamp(min=_DECADES).log() / math.log(_DECADES)
+        largest, smallest = self._largest(), self._smallest()
+        ratios = (columns.double() / largest).clamp(min=smallest / largest)
+        on_scale = 1 - ratios.log() / math.log(smallest / largest)
         on_scale = torch.where(columns.isfinite(), on_scale, torch.nan)
         return pictures.error(on_scale[None, None], 1.0)[0]
 
@@ -185,10 +197,3 @@ class HeatMap(Block):
             for i in range(longest)
         ]
         return Table([self.y_label, *heads], rows)
-
-
-def _counted(axis: Axis, count: int) -> list[tuple[float, str]]:
-    """Ticks at whole numbers from 1, the first among them."""
-    found = [(value, text) for value, text in axis.ticks(count, whole=True) if value > 1]
-    gap = (found[1][0] - found[0][0]) if len(found) > 1 else 2.0
-    return [(1.0, "1"), *(tick for tick in found if tick[0] - 1 >= gap / 2)]

@@ -17,7 +17,8 @@ class Matrix(Block):
         rows: One name a row.
         columns: One name a column.
         values: The numbers, row by row, from 0 to 1.
-        caption: What the numbers are, above them.
+        label: What the numbers are, beside the scale.
+        caption: What the matrix shows, above it.
         corner: What the rows and the columns are.
         note: What a reader should know to read it, below it.
 
@@ -28,6 +29,7 @@ class Matrix(Block):
     rows: Sequence[str]
     columns: Sequence[str]
     values: Sequence[Sequence[float]]
+    label: str
     caption: str = ""
     corner: str = ""
     note: str = ""
@@ -55,7 +57,7 @@ class Matrix(Block):
             f'<table class="matrix"><thead><tr><td>{inline(self.corner)}</td>{heads}</tr></thead>'
             f"<tbody>{body}</tbody></table>"
         )
-        scale = Scale(self.caption, "0", "1", pictures.scale_table("error")).html()
+        scale = Scale(self.label, "0", "1", pictures.scale_table("error")).html()
         return captioned(table, self.caption, f'<div class="scales">{scale}</div>{note(self.note)}')
 
 
