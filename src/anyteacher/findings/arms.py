@@ -179,8 +179,11 @@ def _differing(values: Sequence[Any], name: str) -> list[tuple[str, list[str]]]:
 
 def _brief(value: Any) -> str:
     """A setting in a few words."""
+    if isinstance(value, dict) and "student" in value:  # a link
+        between = [_brief(side) for side in (value["student"], value.get("teacher")) if side]
+        return f"{_brief(value.get('loss'))} {'<-'.join(between)}"
     if isinstance(value, dict):
         return str(value.get("class_path", "…")).rpartition(".")[2]
     if isinstance(value, list):
-        return f"{len(value)} of them" if value else "none"
+        return ", ".join(map(_brief, value)) or "none"
     return "none" if value in (None, "") else shorten(str(value), 40)

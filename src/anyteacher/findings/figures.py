@@ -88,9 +88,9 @@ def dropped_text(found: Directions) -> str:
     count, dropped = len(found.teacher), int(found.dropped.sum())
     first = f" The first {_SHOWN} are shown." if count > _SHOWN else ""
     return (
-        f"{dropped} of {count} directions, with {percent(found.energy_dropped)} of the teacher's "
-        f"energy, are dropped: for the energy that they hold, less than {100 * DROPPED:.0f} % passes of "
-        f"what passes of the direction that passes most strongly.{first}"
+        f"{dropped} of {count} directions are dropped, with {percent(found.energy_dropped)} of the "
+        f"teacher's energy: for the energy that they hold, less than {100 * DROPPED:.0f} % passes "
+        f"of what passes of the direction that passes most strongly.{first}"
     )
 
 
@@ -141,7 +141,7 @@ def components(analysis: Analysis) -> Block | None:
         "Principal components on the first validation images",
         "Lightness is the first component and hue the next two, all in units of the first one's "
         "deviation: a grey picture has one component. In print, lightness alone shows the first. "
-        "The signs of the projected and the student's components follow the teacher's.",
+        "Where there is a teacher, the signs of the other sides' components follow its own.",
         [Scale("first component, standard deviations", f"−{_REACH}", f"{_REACH}", _lightness())],
     )
 
@@ -184,47 +184,52 @@ def _samples(images: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 h w"]:
 
 
 def seeds_table(arm: Arm) -> Table:
-    """The measurements of every link, a row for each link and seed."""
+    """The measurements of every link, a row for each link and seed; what exists for none is out."""
     links = [] if arm.first.analysis is None else arm.first.analysis.links
+    several = len(links) > 1
     rows = [
-        [
-            f"{f'{first.name}, ' if len(links) > 1 else ''}{finding.run.seed_text}",
-            *_cells(measured),
-        ]
+        [f"{f'{first.name}, ' if several else ''}{finding.run.seed_text}", *_cells(measured)]
         for first in links
         for finding in arm.findings
         if finding.analysis is not None
         for measured in finding.analysis.links
         if measured.name == first.name
     ]
+    names = ["link and seed" if several else "seed", *_NUMBERS]
+    shown = [place for place in range(len(names)) if any(row[place] != _NONE for row in rows)]
+    notes = [_NUMBERS[names[place]] for place in shown if _NUMBERS.get(names[place])]
     return Table(
-        (
-            "seed" if len(links) == 1 else "link and seed",
-            "transfer",
-            "regularisation",
-            "projector's rank",
-            "student's rank",
-            "CKA",
-            "directions dropped",
-        ),
-        rows,
+        [names[place] for place in shown],
+        [[row[place] for place in shown] for row in rows],
         "Every seed, on its validation images",
-        "Transfer and regularisation are the two terms of the loss, as mean squared errors per "
-        "element; ranks are effective ranks; dropped are the teacher's directions, with their "
-        "share of the teacher's energy. – where a number does not exist.",
+        " ".join(notes),
     )
+
+
+_NONE = "–"
+# By the name of a column, what a reader must know of it.
+_NUMBERS = {
+    "transfer": "Transfer and regularisation are the two terms of the loss, as mean squared errors "
+    "per element.",
+    "regularisation": "",
+    "projector's rank": "",
+    "student's rank": "Ranks are effective ranks, of the student's centred feature.",
+    "CKA": "CKA is of the student's and the teacher's feature, before any projection.",
+    "directions dropped": "Of the teacher's directions, with their share of its energy.",
+}
 
 
 def _cells(measured: Measured) -> list[str]:
     terms, found = measured.decomposition, measured.directions
-    none = "–"
+    dropped = _NONE
+    if found is not None:
+        count = f"{int(found.dropped.sum())} of {len(found.teacher)}"
+        dropped = f"{count} ({percent(found.energy_dropped)})"
     return [
-        none if terms is None else f"{float(terms.transfer):.4g}",
-        none if terms is None else f"{float(terms.regularisation):.4g}",
-        none if terms is None else f"{float(terms.effective_rank):.1f}",
+        _NONE if terms is None else f"{float(terms.transfer):.4g}",
+        _NONE if terms is None else f"{float(terms.regularisation):.4g}",
+        _NONE if terms is None else f"{float(terms.effective_rank):.1f}",
         f"{measured.student_rank:.1f}",
-        none if measured.cka is None else f"{measured.cka:.3f}",
-        none
-        if found is None
-        else f"{int(found.dropped.sum())} of {len(found.teacher)} ({percent(found.energy_dropped)})",
+        _NONE if measured.cka is None else f"{measured.cka:.3f}",
+        dropped,
     ]

@@ -4,6 +4,7 @@ import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -40,7 +41,7 @@ class Panel:
                 f"The panel {self.label!r} has {len(self.x)} places and values of shape "
                 f"{tuple(self.values.shape)}. Give it one column a place, and at least one."
             )
-        if any(after <= before for before, after in zip(self.x, self.x[1:], strict=False)):
+        if any(after <= before for before, after in pairwise(self.x)):
             raise ConfigError(f"The places of the panel {self.label!r} do not rise. Sort them.")
 
     @property

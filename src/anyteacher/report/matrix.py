@@ -8,6 +8,8 @@ from anyteacher.errors import ConfigError
 from anyteacher.report.blocks import Block, Scale, captioned, note
 from anyteacher.report.markup import inline, number
 
+_EITHER = 0.179  # the luminance on which black and white are equally readable (WCAG 2)
+
 
 @dataclass(frozen=True)
 class Matrix(Block):
@@ -63,7 +65,13 @@ class Matrix(Block):
 
 def _cell(value: float) -> str:
     color = pictures.scale_table("error")[round(min(max(value, 0.0), 1.0) * 255)].tolist()
-    # Perceived lightness, roughly; the scale is dark below its middle.
-    ink = "#000" if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 128 else "#fff"
+    ink = "#000" if _luminance(color) > _EITHER else "#fff"
     style = f"background:#{bytes(color).hex()};color:{ink}"
     return f'<td style="{style}">{number(value, 2)}</td>'
+
+
+def _luminance(color: Sequence[int]) -> float:
+    """Relative luminance of an sRGB colour (WCAG 2), from 0 to 1."""
+    shares = [part / 255 for part in color]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
