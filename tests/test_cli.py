@@ -15,6 +15,7 @@ from anyteacher import __version__, cli
 from anyteacher.experiment import STUDENT
 from anyteacher.images import read_image
 from anyteacher.logs import read_curves
+from anyteacher.results import read_result
 
 CONFIG = f"--config={Path(__file__).parent / 'programs' / 'digits.yaml'}"
 LINKS = "--distillation.links"
@@ -155,6 +156,7 @@ def test_wrong_yaml_gives_one_clear_line(call, tmp_path, case):
         (["fit"], "data, student, task must be given"),
         (["test"], "give the folder of a run"),
         (["test", "nowhere"], "'nowhere' is no run"),
+        (["analyze"], "give the folder of a run"),
         (["rooms", "--split=trian"], "Did you mean train?"),
         (["rooms", "--size", "12"], "expected 2 arguments"),
         (["demo", "--quik"], "Did you mean quick?"),
@@ -332,6 +334,35 @@ def test_metrics_of_a_run(call, run, command):
     assert status == 0
     assert "top1" in out
     assert "top5" in out
+
+
+def test_metrics_are_left_in_the_run_with_the_weights_that_they_are_of(call, run):
+    weights = run / STUDENT
+    for command, split in (("test", "test"), ("validate", "val")):
+        path = run / f"{split}.json"
+        path.unlink(missing_ok=True)
+        _, out, _ = call(command, run, "--trainer.accelerator=cpu", "--threads=1")
+        kept = read_result(run, split, weights)
+        assert set(kept) == {"top1", "top5"}
+        assert all(f"{value:.4f}" in out for value in kept.values())
+        assert "Not kept" not in out
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("flag", "what"),
+    [
+        ("--weights={run}/checkpoints/last.ckpt", "other weights."),
+        ("--data.batch_size=9", "other data."),
+        ("--images_norm.mean=[0.5]", "other images_norm."),
+    ],
+)
+def test_metrics_of_something_else_are_not_left_in_the_run(call, run, flag, what):
+    (run / "test.json").unlink(missing_ok=True)
+    status, out, _ = call("test", run, flag.format(run=run))
+    assert status == 0
+    assert f"Not kept in the run, which has {what}" in out
+    assert not (run / "test.json").exists()
 
 
 def test_a_run_is_tested_without_its_teacher(call, run, tmp_path):

@@ -77,11 +77,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
 
     def connect(self, dataset: Dataset[Any]) -> None:
-        """Finds the sizes of the links, and calibrates random teachers, on the training images.
-
-        Args:
-            dataset: The training set. Its first images are taken, whatever the order of training.
-        """
+        """Finds the links' sizes and calibrates random teachers on the first training images."""
         count = min(_CALIBRATION_IMAGES, len(dataset))  # type: ignore[arg-type]
         images = self.normalized(torch.stack([dataset[index]["image"] for index in range(count)]))
         for teacher in self._teachers.values():

@@ -112,12 +112,11 @@ def read_runs(folders: list[Path]) -> list[Run]:
     """
     seen: dict[Path, Path] = {}
     for folder in folders:
-        first = seen.setdefault(folder.resolve(), folder)
-        if first is not folder:
-            raise ConfigError(
-                f"The run in '{folder}' is given twice"
-                f"{'' if folder == first else f', also as {str(first)!r}'}. Give every run once."
-            )
+        place = folder.resolve()
+        if place in seen:
+            also = "" if folder == seen[place] else f", also as '{seen[place]}'"
+            raise ConfigError(f"The run in '{folder}' is given twice{also}. Give every run once.")
+        seen[place] = folder
     return [read_run(folder) for folder in folders]
 
 
