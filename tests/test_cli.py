@@ -19,6 +19,7 @@ from anyteacher.results import read_result
 
 CONFIG = f"--config={Path(__file__).parent / 'programs' / 'digits.yaml'}"
 LINKS = "--distillation.links"
+RANK_0 = {"class_path": "TrailingEnergy", "init_args": {"rank": 0}}
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ WRONG = {
     "student's path": (["--student=anyteacher.models.ConvNett"], ["mean ConvNet?"]),
     "student's module": (["--student=nowhere.Net"], ["'nowhere.Net'", "cannot be imported"]),
     "student's channels": (["--student.classes=3"], ["(batch, 10)", "Give the student 10"]),
-    "no teacher": (["--teacher=null"], ["no teacher", "leave `distillation.links` empty"]),
+    "no teacher": (["--teacher=null"], ["links to a teacher (1)", "Give one as `teacher`"]),
     "loss": ([link(loss="MSEE")], ["links.loss", "'MSEE'", "mean MSE"]),
     "link's key": ([link(los="MSE")], ["takes no 'los'", "mean loss"]),
     "link's direction": ([link(direction="invert")], ["'invert'", "mean inverted"]),
@@ -102,7 +103,15 @@ WRONG = {
         ["each of the link's 1 levels", "[1.0, 1.0]"],
     ),
     "one level": ([link(loss="FSP")], ["FSP", "needs 2 or more", "Give both sides a list"]),
-    "missing tap": ([f'{LINKS}=[{{"student": "stages.1"}}]'], ["teacher must be given"]),
+    "missing tap": ([f'{LINKS}=[{{"teacher": "stages.1"}}]'], ["student must be given"]),
+    "no tap of the teacher": (
+        [f'{LINKS}=[{{"student": "stages.1"}}]'],
+        ["MSE compares the student with a teacher", "no `teacher` tap"],
+    ),
+    "regulariser's rank": (
+        [f'{LINKS}=[{{"student": "stages.1", "loss": {json.dumps(RANK_0)}}}]'],
+        ["TrailingEnergy needs a rank of at least 1, got 0"],
+    ),
     "projector's key": (
         [link(projector={"class_path": "LowRank", "init_args": {"rnk": 2}})],
         ["LowRank takes no 'rnk'", "mean rank"],
@@ -422,11 +431,12 @@ def test_help_of_fit_names_what_can_be_chosen(capsys):
     with pytest.raises(SystemExit):
         cli.main(["fit", "--help"])
     out = capsys.readouterr().out
-    assert "  tasks:      Classification, Depth, Segmentation\n" in out
-    assert re.search(r"\n  losses:     .*\bMSE,", out)
-    assert re.search(r"\n  projectors: ABF, .*\bLinear,", out)
-    assert re.search(r"\n  methods:    ab, at, .*\bfitnet, .*\bvkd\n", out)
-    losses = out.partition("losses:")[2].partition("projectors:")[0].replace(",", " ").split()
+    assert "  tasks:        Classification, Depth, Segmentation\n" in out
+    assert re.search(r"\n  losses:       .*\bMSE,", out)
+    assert re.search(r"\n  projectors:   ABF, .*\bLinear,", out)
+    assert re.search(r"\n  methods:      ab, at, .*\bfitnet, .*\bvkd\n", out)
+    assert re.search(r"\n  regularizers: EffectiveRank, .*\bTrailingEnergy\n", out)
+    losses = out.partition("losses:")[2].partition("regularizers:")[0].replace(",", " ").split()
     assert {"Cosine", "LogSum", "MSE"} <= set(losses)
     assert losses == sorted(losses)
     assert "torch.nn.Linear" not in out

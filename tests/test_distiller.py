@@ -330,6 +330,69 @@ def test_a_loss_that_is_not_finite_says_where_and_when(bad):
     assert not distiller(images()).total.isfinite()
 
 
+@pytest.mark.parametrize("teachers", [None, {}])
+def test_without_a_teacher_there_are_regularisers(teachers):
+    student, x = Small().double().eval(), images().double()
+    links = [
+        at.Link("norm", loss=at.regularizers.TrailingEnergy(2), weight=0.5),
+        at.Link("head", loss=at.regularizers.LogDet(), compare="pooled", name="pooled", warmup=4),
+    ]
+    distiller = at.Distiller(student, teachers, links, example=x)
+    assert distiller.teachers == {}
+    out = distiller(x)
+    first = at.spectral.trailing_energy(
+        student.norm(student.stem(x)).movedim(1, -1).reshape(-1, 4), 2
+    )
+    second = at.spectral.log_det(out.prediction.mean((2, 3)))
+    torch.testing.assert_close(out.losses["norm:TrailingEnergy"], first, atol=1e-12, rtol=0)
+    torch.testing.assert_close(out.losses["pooled"], second, atol=1e-12, rtol=0)
+    torch.testing.assert_close(out.total, first / 2 + second / 4)
+    out.total.backward()
+    assert student.stem.weight.grad.norm() > 0
+
+
+def test_regularisers_stand_beside_taught_links():
+    links = [LINK, at.Link("norm", loss=at.regularizers.LogDet(), weight=2.0)]
+    x = images()
+    distiller = at.Distiller(Small(), teacher(), links, example=x).eval()
+    out = distiller(x)
+    assert list(out.losses) == ["norm<-relu", "norm:LogDet"]
+    torch.testing.assert_close(out.total, out.losses["norm<-relu"] + 2 * out.losses["norm:LogDet"])
+    again = copy.deepcopy(distiller)
+    torch.testing.assert_close(again(x).total, out.total)
+
+
+def test_a_followed_subspace_and_a_schedule_come_back_with_the_state():
+    def made():
+        torch.manual_seed(0)
+        student = nn.Sequential(nn.Conv2d(3, 256, 3), nn.Tanh()).double()
+        loss = at.regularizers.TrailingEnergy(8, start=24, steps=6)
+        links = [at.Link("1", loss=loss)]
+        return at.Distiller(student, None, links, example=torch.rand(2, 3, 8, 8).double())
+
+    batches = [torch.rand(16, 3, 8, 8).double() for _ in range(6)]
+    whole, first, second = made(), made(), made()
+    expected = [float(whole(x).total.detach()) for x in batches]
+    found = [float(first(x).total.detach()) for x in batches[:3]]
+    second.load_state_dict(first.state_dict())
+    found += [float(second(x).total.detach()) for x in batches[3:]]
+    assert found == expected
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_regulariser_that_is_not_finite_says_where_and_when(check):
+    student, x = Small(), images()
+    links = [at.Link("stem", loss=at.regularizers.LogDet())]
+    distiller = at.Distiller(student, None, links, example=x, check_finite=check)
+    distiller(x)
+    x[0, 0, 0, 0] = float("inf")
+    if not check:
+        assert not distiller(x).total.isfinite()
+        return
+    with pytest.raises(NonFiniteError, match="At step 1 the loss of link 'stem:LogDet' is nan"):
+        distiller(x)
+
+
 def test_without_links_there_is_only_the_student():
     student, model = Small(), Small(6)
     distiller = at.Distiller(student, model, [])

@@ -23,6 +23,7 @@ from anyteacher.experiment import (
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet, EncoderDecoder
 from anyteacher.optimization import Optimization
+from anyteacher.regularizers import TrailingEnergy
 from anyteacher.tasks import Classification, Depth
 from anyteacher.teachers import Random
 from anyteacher.weights import load_weights
@@ -174,8 +175,25 @@ def test_other_teachers_do_not_resume_the_run(run, tmp_path):
 def test_links_without_a_teacher():
     experiment = runs.experiment()
     experiment.teacher = None
-    with pytest.raises(ConfigError, match=r"links to distil \(1\) and there is no teacher"):
+    with pytest.raises(ConfigError, match=r"links to a teacher \(1\) and there is no teacher"):
         experiment.module()
+
+
+def test_regularisers_need_no_teacher(tmp_path):
+    experiment = runs.experiment()
+    experiment.teacher = None
+    link = Link("stages.1", loss=TrailingEnergy(0.25, start=0.9, steps=10), weight=0.1)
+    experiment.distillation = Distillation([link], direction="traditional", weight=2.0)
+    module = fit(experiment, tmp_path, trainer=runs.TRAINER, **runs.QUIET)
+    (made,) = module.distiller.links
+    assert (made.weight, made.direction) == (0.2, "inverted")
+    curves = read_curves(tmp_path / "curves.csv")
+    assert len(curves["train/stages.1:TrailingEnergy"]) == runs.EPOCHS * runs.STEPS
+    for (_, task), (_, extra), (_, total) in zip(
+        *(curves[f"train/{name}"] for name in ("task", "stages.1:TrailingEnergy", "total")),
+        strict=True,
+    ):
+        assert total == pytest.approx(task + 0.2 * extra, rel=1e-5)
 
 
 def test_common_settings_of_the_links():
@@ -186,6 +204,8 @@ def test_common_settings_of_the_links():
     assert {link.direction for link in traditional} == {"traditional"}
     with pytest.raises(ConfigError, match="weight of distillation"):
         Distillation(weight=-1.0)
+    with pytest.raises(ConfigError, match=r"observe_every counts training steps, .* got -1"):
+        Distillation(observe_every=-1)
 
 
 def test_depth_on_rooms_with_two_teachers_ema_and_half_precision(tmp_path):

@@ -26,7 +26,7 @@ def test_the_catalogue_has_a_line_for_every_kind():
         line = next(line for line in text.splitlines() if line.strip().startswith(f"{kind}:"))
         assert all(cls.__name__ in line for cls in known_classes(*bases))
     assert "anyteacher.models.EncoderDecoder" in text
-    assert f"  methods:    {', '.join(sorted(methods.__all__))}\n" in text
+    assert f"  methods:      {', '.join(sorted(methods.__all__))}\n" in text
 
 
 def test_classes_of_others_and_private_ones_are_not_listed():

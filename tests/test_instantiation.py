@@ -35,7 +35,7 @@ def test_the_seed_decides_the_weights(read):
 def test_a_student_alone_needs_no_teacher(read):
     gone = ["--teacher=anyteacher.Teacher", "--teacher.model=torch.nn.Identity"]
     gone += ["--teacher.weights=gone.pt"]
-    made, _ = instantiate_alone(*read(*gone, "--distillation=fitnet"))
+    made, _ = instantiate_alone(*read(*gone, "--distillation.method=fitnet"))
     assert (made.teacher, made.distillation.resolved()) == (None, ())
     with pytest.raises(TeacherError, match=r"no checkpoint at 'gone\.pt'"):
         instantiate(*read(*gone))

@@ -71,6 +71,56 @@ def test_levels_that_do_not_fit_are_refused(settings, message):
         at.Link(**({"student": ["a", "b"], "teacher": ["c", "d"]} | settings))
 
 
+REGULARIZER = at.regularizers.TrailingEnergy(0.25)
+
+
+def test_a_regulariser_needs_no_teacher():
+    link = at.Link("a", loss=REGULARIZER)
+    assert link.teacher_taps == ()
+    assert link.taps_by_name == "a:TrailingEnergy"
+    assert at.Link(["a", "b"], loss=REGULARIZER).taps_by_name == "a+b:TrailingEnergy"
+    for direction in ("inverted", "traditional", "none"):
+        assert direction in link.directions
+    link.check_direction()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"teacher": "b"},
+        {"projector": at.projectors.MLP()},
+        {"direction": "traditional"},
+        {"grid": "teacher"},
+        {"resize": "pool"},
+        {"teacher_norm": "l2"},
+        {"teacher_layout": at.Layout("map")},
+        {"of": "big"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_regulariser_takes_nothing_of_a_teacher(settings):
+    (name,) = settings
+    with pytest.raises(ConfigError, match=f"loss of the student alone, .* takes no {name}. For a"):
+        at.Link("a", loss=REGULARIZER, **settings)
+
+
+def test_a_loss_without_a_teacher_is_refused():
+    with pytest.raises(ConfigError, match=r"MSE compares .* no `teacher` tap. Give one, or a loss"):
+        at.Link("a")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"student": []}, r"got 0 and 0"),
+        ({"level_weights": [1.0, 2.0]}, "for each of the link's 1 levels"),
+    ],
+)
+def test_levels_of_a_regulariser(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        at.Link(**({"student": "a", "loss": REGULARIZER} | settings))
+
+
 def test_a_loss_of_all_levels_takes_no_weights_of_levels():
     class Both(at.losses.LevelLoss):
         def forward(self, student, teacher):

@@ -1,8 +1,12 @@
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from anyteacher.errors import DataError
-from anyteacher.logs import CurveLogger, read_curves
+from anyteacher.logs import CurveLogger, Interval, log_observations, read_curves
+from anyteacher.observation import Observation
+from anyteacher.spectral import decompose
 
 
 def test_reads_what_was_logged_bit_for_bit(tmp_path):
@@ -48,3 +52,45 @@ def test_another_file(tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(DataError, match=r"no log at .*Give the folder"):
         read_curves(tmp_path / "c.csv")
+
+
+def test_an_interval_comes_once_a_step():
+    every = Interval(3)
+    steps = [0, 0, 1, 2, 3, 3, 3, 4, 6]
+    assert [step for step in steps if every.at(step)] == [0, 3, 6]
+    assert not any(Interval(0).at(step) for step in range(5))
+
+
+def observation(decomposition=None):
+    return Observation(*(torch.tensor(float(n)) for n in range(4)), decomposition)
+
+
+def test_observations_reach_every_logger_with_the_spectrum(tmp_path):
+    terms = decompose(torch.randn(9, 4), torch.randn(9, 6), torch.randn(4, 6))
+    loggers = [
+        CurveLogger(tmp_path / "c.csv"),
+        TensorBoardLogger(tmp_path, name="board", version=""),
+    ]
+    log_observations(loggers, {"a<-b": observation(terms), "a:LogDet": observation()}, 7)
+    curves = read_curves(tmp_path / "c.csv")
+    alone = {"energy": 0.0, "centred_rank": 1.0, "energy_left": 2.0, "rank_left": 3.0}
+    assert {
+        name.rpartition("/")[2]: curve for name, curve in curves.items() if "LogDet" in name
+    } == {name: [(7, value)] for name, value in alone.items()}
+    expected = {
+        "transfer": terms.transfer, "regularisation": terms.regularisation, "total": terms.total,
+        "projector_rank": terms.effective_rank, "student_rank": terms.student_rank,
+        "transfer_share": terms.transfer_share, "cka": terms.cka,
+        "regularisation_share": terms.regularisation_share,
+        "singular_values/0": terms.singular_values[0],
+        "singular_values/3": terms.singular_values[3],
+    }  # fmt: skip
+    for name, value in expected.items():
+        assert curves[f"spectra/a<-b/{name}"] == [(7, float(value))]
+    assert len(curves) == 4 + 4 + 8 + 4
+    loggers[1].save()
+    board = EventAccumulator(str(tmp_path / "board")).Reload()
+    scalars = {tag for tag in board.Tags()["scalars"] if tag.startswith("spectra")}
+    assert len(scalars) == 4 + 4 + 8
+    (tag,) = board.Tags()["histograms"]
+    assert board.Histograms(tag)[0].histogram_value.num == 4

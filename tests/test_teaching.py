@@ -6,7 +6,7 @@ from torch import nn
 
 import anyteacher as at
 from anyteacher.errors import ConfigError, TeacherError
-from anyteacher.teaching import Teachers
+from anyteacher.teaching import Teachers, named
 
 
 def model(width=4):
@@ -33,6 +33,25 @@ def test_only_the_teachers_of_links_are_watched():
     assert list(staff.recorders) == ["a"]
     assert staff.by_name["a"].model[0]._forward_hooks
     assert not staff.by_name["b"].model[0]._forward_hooks
+
+
+def test_links_without_a_teacher_watch_none():
+    alone = at.Link("x", loss=at.regularizers.LogDet())
+    assert Teachers(None).by_name == {}
+    assert watched([alone]).recorders == {}
+    assert list(watched([alone, at.Link("x", "0", of="a")], a=model()).recorders) == ["a"]
+
+
+def test_names_and_teachers_are_filled_in():
+    alone = at.Link("x", loss=at.regularizers.LogDet())
+    links = named([alone, at.Link("x", "0"), at.Link("x", "0", name="mine")], Teachers(model()))
+    assert [link.name for link in links] == ["x:LogDet", "x<-0", "mine"]
+    assert [link.of for link in links] == ["", "teacher", "teacher"]
+    assert named([alone], Teachers(None))[0].of == ""
+    with pytest.raises(ConfigError, match="Two links are named 'x:LogDet'"):
+        named([alone, alone], Teachers(None))
+    with pytest.raises(ConfigError, match="names the teacher '', which is not there"):
+        named([at.Link("x", "0")], Teachers(None))
 
 
 def test_a_probe_knows_the_modules_behind_outputs():

@@ -13,6 +13,7 @@ from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, fit
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
+from anyteacher.regularizers import EffectiveRank
 from anyteacher.tasks import Classification
 from anyteacher.teachers import Random
 from anyteacher.training import TrainingModule
@@ -167,6 +168,31 @@ def test_losses_are_told_of_the_images_and_resume_with_what_they_remember(tmp_pa
     assert "distiller.connections.2.losses.0.teacher_memory" in kept
     assert not [name for name in module.student.state_dict() if "memory" in name]
     assert (whole / STUDENT).read_bytes() == (stopped / STUDENT).read_bytes()
+
+
+def test_features_are_looked_at_once_every_so_many_steps(tmp_path):
+    def curves(folder, every, **options):
+        experiment = runs.experiment()
+        links = [*experiment.distillation.links, Link("stages.1", loss=EffectiveRank())]
+        experiment.distillation = Distillation(links, observe_every=every)
+        fit(experiment, folder, trainer={**runs.TRAINER, **options}, **runs.QUIET)
+        return read_curves(folder / CURVES)
+
+    seen = curves(tmp_path / "a", 4)
+    for link in ("stages.1<-stages.1", "stages.1:EffectiveRank"):
+        assert [step for step, _ in seen[f"spectra/{link}/energy"]] == [0, 4, 8, 12]
+    for (step, loss), (same, total) in zip(
+        seen["train/stages.1<-stages.1"][::4],
+        seen["spectra/stages.1<-stages.1/total"],
+        strict=True,
+    ):
+        assert (step, loss) == (same, pytest.approx(total, rel=1e-4))
+    assert len([name for name in seen if "singular_values" in name]) == 8
+    plain = curves(tmp_path / "b", 0)
+    assert plain == {name: curve for name, curve in seen.items() if "spectra" not in name}
+    together = curves(tmp_path / "c", 1, accumulate_grad_batches=2)
+    steps = [step for step, _ in together["spectra/stages.1:EffectiveRank/energy"]]
+    assert steps == list(range(9))
 
 
 def test_a_module_is_ready_without_a_fit():

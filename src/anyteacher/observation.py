@@ -144,7 +144,6 @@ class View(NamedTuple):
         )
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.no_grad()
 def observed(view: View, guard: CollapseGuard, step: int) -> Observation:
     """The observation of one level of a link.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anyteacher.errors import AnyteacherError, LayoutError
+from anyteacher.errors import AnyteacherError
 from anyteacher.layout import Layout, channels, check, fills_grid
 from anyteacher.level import Compared, Source, detected
 from anyteacher.link import Link
@@ -28,7 +28,8 @@ class Regularization(nn.Module):
         student: The student's features of the probe, one a level.
 
     Raises:
-        LayoutError: naming the link, when a feature has too few channels for the regulariser.
+        LayoutError: naming the link, when a feature's layout is not understood, or it has too few
+            channels for the regulariser.
     """
 
     losses: nn.ModuleList
@@ -36,14 +37,16 @@ class Regularization(nn.Module):
     def __init__(self, link: Link, student: Sequence[Source]) -> None:
         super().__init__()
         self.link = link
-        self.layouts = [_layout(link, source) for source in student]
+        self.layouts: list[Layout] = []
         self.losses = nn.ModuleList()
         try:
-            for source, layout in zip(student, self.layouts, strict=True):
+            for source in student:
+                layout = _layout(link, source)
                 regularizer = cast("Regularizer", copy.deepcopy(link.loss))
                 # The distiller looks once a step at all losses, and knows the link and the step.
                 regularizer.check_finite = False
                 regularizer.build(channels(source.feature.shape, layout))
+                self.layouts.append(layout)
                 self.losses.append(regularizer)
         except AnyteacherError as error:
             raise self._named(error) from error
@@ -99,10 +102,7 @@ class Regularization(nn.Module):
 def _layout(link: Link, source: Source) -> Layout:
     """The layout that the link states, or the one found; tokens that fill no grid are a column."""
     layout = link.student_layout or detected(source)
-    try:
-        check(source.feature, layout, "the student's feature")
-    except LayoutError as error:
-        raise LayoutError(f"Link '{link.name}': {error}") from error
+    check(source.feature, layout, "the student's feature")
     if layout.kind != "tokens" or fills_grid(source.feature.shape, layout, source.image_size):
         return layout
     return replace(layout, grid=(source.feature.shape[1] - layout.prefix, 1))

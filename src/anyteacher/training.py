@@ -6,9 +6,9 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from anyteacher.connection import Connection
+from anyteacher.data.loading import DataModule
 from anyteacher.distiller import Distiller
 from anyteacher.errors import NonFiniteError
 from anyteacher.link import Link
@@ -72,14 +72,13 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def setup(self, stage: str) -> None:
         """Finds the sizes on training images, before the optimiser and any wrapper see them."""
         if stage == "fit" and self._links and not self.distiller.links:
-            self.connect(self.trainer.datamodule.train)
+            self.connect(self.trainer.datamodule)
         # Known before a wrapper flattens and shards them.
         self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
 
-    def connect(self, dataset: Dataset[Any]) -> None:
+    def connect(self, data: DataModule) -> None:
         """Finds the links' sizes and calibrates random teachers on the first training images."""
-        count = min(_CALIBRATION_IMAGES, len(dataset))  # type: ignore[arg-type]
-        images = self.normalized(torch.stack([dataset[index]["image"] for index in range(count)]))
+        images = self.normalized(data.first_images(_CALIBRATION_IMAGES))
         for teacher in self._teachers.values():
             if not teacher.calibrated:
                 teacher.feed(self.images_norm)
@@ -106,7 +105,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return output
 
     def on_train_start(self) -> None:
-        """Keeps the seed of the run, from which each step draws."""
+        """Keeps the run's seed, from which each step draws."""
         self._seed = torch.initial_seed() if self._seed is None else self._seed
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:

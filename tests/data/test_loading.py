@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, default_collate
 
-from anyteacher.data import ResumableLoader, ResumableSampler, collate
+from anyteacher.data import DigitsData, ResumableLoader, ResumableSampler, collate
 from anyteacher.data.loading import Samples, Share
 from anyteacher.errors import ConfigError
 
@@ -168,3 +168,11 @@ def test_the_epoch_is_asked_for_where_it_is_known():
     expected.sampler.set_epoch(3)
     loader.sampler.set_epoch(7)  # as a framework may
     assert numbers(loader) == numbers(expected)
+
+
+def test_first_images_are_those_of_the_set_in_its_own_order():
+    data = DigitsData(batch_size=4, train_size=10, seed=3)
+    data.setup("fit")
+    found = data.first_images(3)
+    assert torch.equal(found, torch.stack([data.train[place]["image"] for place in range(3)]))
+    assert len(data.first_images(99)) == 10

@@ -4,6 +4,7 @@ from anyteacher import Layout, Link
 from anyteacher.errors import ConfigError
 from anyteacher.losses import FSP, SP
 from anyteacher.methods.named import links_by, method_named, written_call
+from anyteacher.regularizers import LogDet
 from anyteacher.taps import Tap
 
 
@@ -57,6 +58,15 @@ def test_no_links_no_taps():
         ConfigError, match=r"fitnet needs taps.*distillation\.links.*anyteacher taps"
     ):
         links_by("fitnet", [])
+
+
+def test_links_without_a_teacher_stay_as_they_are():
+    alone = Link("c", loss=LogDet(), weight=3.0, name="mine")
+    links = links_by("at", [alone, Link("a", "b")], "traditional")
+    assert links[1] is alone
+    assert (links[0].name, links[0].direction) == ("at a<-b", "traditional")
+    with pytest.raises(ConfigError, match="at needs taps to compare"):
+        links_by("at", [alone])
 
 
 def test_taps_layouts_and_teachers_are_kept_and_nothing_else():

@@ -63,6 +63,7 @@ def main() -> None:
         at.Link("1", "mix", of="tokens", direction="traditional", teacher_norm="layer"),
         at.Link("0", "mix", of="tokens", loss=at.losses.LogSum(), name="pooled", compare="pooled"),
         at.Link("3", "mix", of="tokens", projector=at.projectors.Ensemble(2), name="ensemble"),
+        at.Link("1", loss=at.regularizers.TrailingEnergy(2, start=4, steps=6), weight=0.5),
     ]
     torch.manual_seed(0)
     # Longer warm-ups than steps: the weight differs at each.

@@ -32,6 +32,8 @@ def distiller() -> at.Distiller:
     links = [
         at.Link("0", "1", warmup=4),
         at.Link("1", "0", direction="traditional", compare="pooled", name="pooled"),
+        at.Link("1", loss=at.regularizers.TrailingEnergy(0.5, centre=True), weight=0.5),
+        at.Link(["0", "1"], loss=at.regularizers.LogDet(), compare="pooled"),
     ]
     example = torch.rand(2, 3, 8, 12, dtype=torch.float64)
     return at.Distiller(model(4), model(6), links, example=example)

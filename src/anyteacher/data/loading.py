@@ -229,6 +229,15 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
     def setup(self, stage: str) -> None:
         """Makes the data sets that a stage needs: "fit", "validate" or "test"."""
 
+    def first_images(self, count: int) -> Tensor:
+        """The first images of the training set (n, C, H, W), whatever the order of training.
+
+        Args:
+            count: How many, if there are as many.
+        """
+        places = range(min(count, len(self.train)))  # type: ignore[arg-type]
+        return torch.stack([self.train[place]["image"] for place in places])
+
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled by (seed, epoch), this process's share; goes on where it was saved."""
         self._loader = ResumableLoader(

@@ -47,7 +47,7 @@ def analysed(
     data.setup("fit")
     module = made.module()
     try:
-        module.connect(data.train)
+        module.connect(data)
         _load(module, folder)
         module.to("cuda" if torch.cuda.is_available() else "cpu")
         distiller = module.distiller
