@@ -39,7 +39,7 @@ def test_the_two_terms_and_their_sum(arm):
         "spectra/l/regularisation": [(0, 0.1), (3, 0.05)],
         "spectra/l/total": [(0, 0.4), (3, 0.25)],
     }
-    chart = curves.terms(arm(log), "l")
+    chart = curves.terms(arm(log), "l", 100)
     assert values(chart) == {
         "knowledge transfer": {0: 0.3, 3: 0.2},
         "spectral regularisation": {0: 0.1, 3: 0.05},
@@ -48,21 +48,21 @@ def test_the_two_terms_and_their_sum(arm):
     assert (chart.log_y, chart.x_label) == (True, "training step")
     assert chart.y_label == "mean squared error per element"
     assert "seeds" not in chart.note
-    assert "Mean over 2 seeds" in curves.terms(arm(log, log), "l").note
-    assert curves.terms(arm(log), "other") is None
+    assert "Mean over 2 seeds" in curves.terms(arm(log, log), "l", 100).note
+    assert curves.terms(arm(log), "other", 100) is None
 
 
 @pytest.mark.parametrize("small", [0.0, 1e-18])
 def test_a_term_of_rounding_does_not_stretch_the_axis(arm, small):
     log = {"spectra/l/transfer": [(0, 0.3)], "spectra/l/regularisation": [(0, small)]}
-    assert not curves.terms(arm(log), "l").log_y
+    assert not curves.terms(arm(log), "l", 100).log_y
 
 
 def test_ranks_of_what_was_logged(arm):
     log = {"spectra/l/centred_rank": [(0, 4.0)]}
-    assert values(curves.ranks(arm(log), "l")) == {"student's feature": {0: 4.0}}
+    assert values(curves.ranks(arm(log), "l", 100)) == {"student's feature": {0: 4.0}}
     log["spectra/l/projector_rank"] = [(0, 3.0)]
-    assert set(values(curves.ranks(arm(log), "l"))) == {"projector", "student's feature"}
+    assert set(values(curves.ranks(arm(log), "l", 100))) == {"projector", "student's feature"}
 
 
 def test_the_heat_map_has_a_panel_a_seed(arm):
@@ -84,17 +84,17 @@ def test_the_heat_map_has_a_panel_a_seed(arm):
 
 def test_arms_keep_their_place_where_they_logged_nothing(arm):
     made = [arm({"x": [(2, 1.0)]}, name="a"), arm({}, name="b"), arm({"y": [(2, 3.0)]}, name="c")]
-    chart = curves.between_arms(made, {"a": "x", "b": "x", "c": "y"}, "title", "unit")
+    chart = curves.between_arms(made, {"a": "x", "b": "x", "c": "y"}, "title", "unit", points=100)
     found = values(chart)
     assert list(found) == ["a", "b", "c"]
     assert (found["a"], found["c"]) == ({2: 1.0}, {2: 3.0})
     assert math.isnan(found["b"][2])
-    assert curves.between_arms(made, {"b": "x"}, "title", "unit") is None
+    assert curves.between_arms(made, {"b": "x"}, "title", "unit", points=100) is None
 
 
 def test_what_is_nowhere_finite_is_no_figure(arm):
     log = {"spectra/l/centred_rank": [(0, math.nan)]}
-    assert curves.ranks(arm(log), "l") is None
+    assert curves.ranks(arm(log), "l", 100) is None
 
 
 def test_whether_a_link_was_looked_at(arm):

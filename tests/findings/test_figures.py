@@ -10,10 +10,11 @@ from PIL import Image
 from anyteacher.analysis import Analysis, Directions
 from anyteacher.findings import figures
 from anyteacher.findings.arms import Arm
+from anyteacher.findings.detail import LEVELS, Detail
 
 
 def test_energies_are_shares_of_each_feature(measured):
-    chart = figures.energies(measured())
+    chart = figures.energies(measured(), 100)
     found = {line.label: (list(line.x), line.y) for line in chart.series}
     assert found["student"][0] == [1, 2, 3]
     assert found["student"][1] == pytest.approx([400 / 7, 200 / 7, 100 / 7])
@@ -25,9 +26,9 @@ def test_energies_are_shares_of_each_feature(measured):
 def test_energies_below_a_millionth_and_constant_features_are_left_out(measured):
     tiny = torch.tensor([1.0, 1e-3, 1e-9]).double()
     zeros = torch.zeros(3).double()
-    chart = figures.energies(measured(teacher=tiny, projected=zeros, student=zeros))
+    chart = figures.energies(measured(teacher=tiny, projected=zeros, student=zeros), 100)
     assert [(line.label, len(line.y)) for line in chart.series] == [("teacher", 2)]
-    assert figures.energies(measured(teacher=None, projected=None, student=zeros)) is None
+    assert figures.energies(measured(teacher=None, projected=None, student=zeros), 100) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_one_component_alone_is_grey_and_others_are_not():
 
 
 def test_components_stand_beside_their_images(analysis):
-    block = figures.components(analysis())
+    block = figures.components(analysis(), LEVELS[0])
     assert block.columns == ["image", "teacher", "student"]
     assert len(block.rows) == 4
     sizes = [Image.open(io.BytesIO(data)).size for data in block.rows[0][1]]
@@ -118,12 +119,25 @@ def test_components_stand_beside_their_images(analysis):
 
 
 def test_columns_name_the_link_where_there_are_several(analysis, measured):
-    block = figures.components(analysis(measured("one"), measured("two")))
+    block = figures.components(analysis(measured("one"), measured("two")), LEVELS[0])
     assert block.columns == ["image", "teacher one", "student one", "teacher two", "student two"]
 
 
+def test_less_detail_is_fewer_and_smaller_pictures(analysis):
+    block = figures.components(analysis(), Detail(points=9, samples=2, edge=3))
+    assert len(block.rows) == 2
+    assert {Image.open(io.BytesIO(data)).size for data in block.rows[1][1]} == {(3, 3)}
+
+
+def test_long_spectra_are_thinned_to_places_of_their_own(measured):
+    chart = figures.energies(measured(student=torch.linspace(2, 1, 99).double()), 5)
+    student = next(line for line in chart.series if line.label == "student")
+    assert list(student.x) == [1, 25, 50, 75, 99]
+    assert student.y[0] == pytest.approx(2 * student.y[-1])
+
+
 def test_vectors_have_no_pictures(analysis, measured):
-    assert figures.components(analysis(measured(pictures={}))) is None
+    assert figures.components(analysis(measured(pictures={})), LEVELS[0]) is None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +145,7 @@ def test_vectors_have_no_pictures(analysis, measured):
 )
 def test_sample_images_of_any_kind_are_small_pictures(shape, size):
     images = 10 * torch.randn(2, *shape)  # normalised: not from 0 to 1
-    drawn = figures._samples(images)
+    drawn = figures._samples(images, 64)
     assert (drawn.shape[3], drawn.shape[2]) == size
     assert drawn.shape[1] == 3
     if size == (8, 8):
@@ -155,7 +169,7 @@ def test_the_table_has_a_row_a_seed_and_leaves_out_what_is_nowhere(finding, anal
 
 
 def test_the_scale_of_the_pictures_is_one_of_greys(analysis):
-    page = figures.components(analysis()).html()
+    page = figures.components(analysis(), LEVELS[0]).html()
     (stops,) = re.findall(r"linear-gradient\(90deg,([^)]*)\)", page)
     colors = np.array([list(bytes.fromhex(stop[1:])) for stop in stops.split(",")]).astype(int)
     assert np.ptp(colors, axis=1).max() <= 1

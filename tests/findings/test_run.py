@@ -16,9 +16,9 @@ def test_a_run_is_read_as_it_lies_there(runs):
 
 
 @pytest.mark.parametrize(
-    ("seed", "data", "text"), [(0, 0, "0"), (3, 0, "3"), (3, 3, "3, data 3"), (0, 2, "0, data 2")]
+    ("seed", "data", "text"), [(0, 0, "0"), (3, 0, "3"), (3, 3, "3"), (0, 2, "0, data 2")]
 )
-def test_the_seed_of_the_data_is_named_where_it_is_not_the_default(finding, seed, data, text):
+def test_the_seed_of_the_data_is_named_where_it_is_one_of_its_own(finding, seed, data, text):
     settings = {"data": {"class_path": "DigitsData", "init_args": {"seed": data}}}
     assert finding(seed=seed, settings=settings).run.seed_text == text
 

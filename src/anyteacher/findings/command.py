@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from anyteacher.errors import AnyteacherError, ConfigError, DataError
 from anyteacher.experiment import CONFIG, Experiment
 from anyteacher.findings.arms import arms_of, compared, differences, grouped
+from anyteacher.findings.detail import fitting
 from anyteacher.findings.page import make_page, paired_table, results_table
 from anyteacher.findings.rebuilt import analysed
 from anyteacher.findings.run import Finding, Run, read_runs
@@ -41,7 +42,8 @@ def analyze(experiment_parser: Callable[[], ArgumentParser], settings: Namespace
         )
     comparison = compared(arms)
     path = settings.output or _beside(runs)
-    page = make_page(arms, comparison, differences(arms))
+    differing = differences(arms)
+    page = fitting(lambda detail: make_page(arms, comparison, differing, detail))
     try:
         write_page(page, path)
     except OSError as error:

@@ -13,7 +13,6 @@ from anyteacher.report import Block, HeatMap, LineChart, Panel, Series
 
 STEP = "training step"
 _DECADES = 1e-5  # that a logarithmic axis spans at most: rounding is no result
-_POINTS = 100  # of a line at most; a reader sees no more
 
 _TERMS = {
     "transfer": "knowledge transfer",
@@ -35,7 +34,7 @@ def is_logged(arm: Arm, link: str) -> bool:
     return bool(mean_curve(arm, f"spectra/{link}/energy"))
 
 
-def thinned(curve: Curve, most: int = _POINTS) -> Curve:
+def thinned(curve: Curve, most: int) -> Curve:
     """At most so many points of a curve, evenly spread, the first and the last among them."""
     if len(curve) <= most:
         return curve
@@ -43,8 +42,11 @@ def thinned(curve: Curve, most: int = _POINTS) -> Curve:
     return [curve[place] for place in places]
 
 
-def terms(arm: Arm, link: str) -> Block | None:
-    """The two terms of a link's loss and their sum over training; None where none was logged."""
+def terms(arm: Arm, link: str, points: int) -> Block | None:
+    """The two terms of a link's loss and their sum over training; None where none was logged.
+
+    Each line has at most so many points; so for the other charts.
+    """
     curves = {label: mean_curve(arm, f"spectra/{link}/{key}") for key, label in _TERMS.items()}
     return _chart(
         "The two terms of the loss",
@@ -53,11 +55,12 @@ def terms(arm: Arm, link: str) -> Block | None:
         _seeds(arm)
         + "Both add up to the squared error between the compared features, whatever the link's own "
         "loss is.",
+        points=points,
         log=True,
     )
 
 
-def ranks(arm: Arm, link: str) -> Block | None:
+def ranks(arm: Arm, link: str, points: int) -> Block | None:
     """Effective ranks over training; None where none was logged."""
     curves = {label: mean_curve(arm, f"spectra/{link}/{key}") for key, label in _RANKS.items()}
     return _chart(
@@ -67,6 +70,7 @@ def ranks(arm: Arm, link: str) -> Block | None:
         _seeds(arm)
         + "The exponential of the entropy of the energies' shares: of the squared singular values, "
         "and of the student's centred feature on one batch.",
+        points=points,
     )
 
 
@@ -94,7 +98,13 @@ def spectrum(arm: Arm, link: str) -> Block | None:
 
 
 def between_arms(
-    arms: Sequence[Arm], names: Mapping[str, str], title: str, y_label: str, note: str = ""
+    arms: Sequence[Arm],
+    names: Mapping[str, str],
+    title: str,
+    y_label: str,
+    *,
+    points: int,
+    note: str = "",
 ) -> Block | None:
     """One line an arm, mean over its seeds; None where no arm has logged it.
 
@@ -103,6 +113,7 @@ def between_arms(
         names: Of the logged number, by the arm's name; other arms have no line.
         title: What the chart shows.
         y_label: What is measured, with its unit.
+        points: Of a line at most.
         note: For the reader.
     """
     curves = {arm.name: mean_curve(arm, names.get(arm.name, "")) for arm in arms}
@@ -111,7 +122,7 @@ def between_arms(
     # An arm without a curve keeps its place, so that the others look alike in all charts.
     nothing = [(next(curve for curve in curves.values() if curve)[0][0], math.nan)]
     kept = {name: curve or nothing for name, curve in curves.items()}
-    return _chart(title, y_label, kept, note)
+    return _chart(title, y_label, kept, note, points=points)
 
 
 def drawn_or_none(kind: type[Block], *arguments: object) -> Block | None:
@@ -123,9 +134,15 @@ def drawn_or_none(kind: type[Block], *arguments: object) -> Block | None:
 
 
 def _chart(
-    title: str, y_label: str, curves: Mapping[str, Curve], note: str, log: bool = False
+    title: str,
+    y_label: str,
+    curves: Mapping[str, Curve],
+    note: str,
+    *,
+    points: int,
+    log: bool = False,
 ) -> Block | None:
-    there = {label: thinned(curve) for label, curve in curves.items() if curve}
+    there = {label: thinned(curve, points) for label, curve in curves.items() if curve}
     series = [
         Series(label, [step for step, _ in curve], [value for _, value in curve])
         for label, curve in there.items()

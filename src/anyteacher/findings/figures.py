@@ -3,13 +3,15 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from anyteacher import pictures
 from anyteacher.analysis import DROPPED, Analysis, Directions, Measured
 from anyteacher.findings.arms import Arm
-from anyteacher.findings.curves import drawn_or_none
+from anyteacher.findings.curves import drawn_or_none, thinned
+from anyteacher.findings.detail import Detail
 from anyteacher.report import (
     BarChart,
     Bars,
@@ -25,12 +27,11 @@ from anyteacher.report import (
 
 _SHOWN = 32  # bars: more would be too thin on a telephone
 _LEAST = 1e-6  # of the energy: what holds less is not drawn
-_EDGE = 64  # pixels of the longer side of a sample image at most
 _REACH = 2.5  # standard deviations to the ends of a colour scale
 _SIDES = ("teacher", "projected", "student")
 
 
-def energies(measured: Measured) -> Block | None:
+def energies(measured: Measured, points: int) -> Block | None:
     """How the energy of each feature is spread over its principal directions."""
     sides = {
         "teacher": measured.teacher,
@@ -40,17 +41,25 @@ def energies(measured: Measured) -> Block | None:
     return energy_chart(
         {name: values for name, values in sides.items() if values is not None},
         "Energy by principal direction",
+        points,
     )
 
 
-def energy_chart(spectra: dict[str, Tensor], title: str) -> Block | None:
-    """Shares of energy over principal directions, a line a name; None where all are constant."""
+def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block | None:
+    """Shares of energy over principal directions, a line a name; None where all are constant.
+
+    Args:
+        spectra: Energies by name, the largest first.
+        title: What the chart shows.
+        points: Of a line at most.
+    """
     series = []
     for name, values in spectra.items():
         shares = 100 * values / values.sum()
-        kept = [share for share in shares.tolist() if share > 100 * _LEAST]
+        kept = [(i, s) for i, s in enumerate(shares.tolist(), 1) if s > 100 * _LEAST]
         if kept:
-            series.append(Series(name, range(1, len(kept) + 1), kept))
+            places, drawn = zip(*thinned(kept, points), strict=True)
+            series.append(Series(name, places, drawn))
     note = (
         "Of the centred feature on the validation images. What holds less than a millionth is left "
         "out: a line that ends early is a feature of fewer directions."
@@ -120,20 +129,20 @@ def alignment(analysis: Analysis) -> Block | None:
     )
 
 
-def components(analysis: Analysis) -> Block | None:
+def components(analysis: Analysis, detail: Detail) -> Block | None:
     """The first principal components on the sample images; None where no feature is a map."""
-    columns, cells = ["image"], [_samples(analysis.samples)]
+    columns, cells = ["image"], [_samples(analysis.samples, detail.edge)]
     for measured in analysis.links:
         for side in _SIDES:
             if side in measured.pictures:
                 name = measured.name if len(analysis.links) > 1 else ""
                 columns.append(f"{side} {name}".strip())
-                cells.append(component_picture(measured.pictures[side]))
+                cells.append(component_picture(_bounded(measured.pictures[side], detail.edge)))
     if len(columns) == 1:
         return None
     rows = [
         (f"{number}", [png(column[number - 1]) for column in cells])
-        for number in range(1, len(analysis.samples) + 1)
+        for number in range(1, min(detail.samples, len(analysis.samples)) + 1)
     ]
     return Pictures(
         columns,
@@ -167,20 +176,26 @@ def _lightness() -> UInt8[Tensor, "256 3"]:
     return component_picture(scores)[0, :, :, 0].T.contiguous()
 
 
-def _samples(images: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 h w"]:
-    """Images of any normalisation and number of channels, small enough for a page."""
-    shown = images if images.shape[1] == 3 else images.mean(1, keepdim=True)
+def _samples(images: Float[Tensor, "b c h w"], edge: int) -> UInt8[Tensor, "b 3 h w"]:
+    """Images of any normalisation and number of channels, each from its darkest to its brightest.
+
+    Args:
+        images: The images.
+        edge: Pixels of their longer side at most.
+    """
+    shown = _bounded(images if images.shape[1] == 3 else images.mean(1, keepdim=True), edge)
     low, high = (end(shown.flatten(1), 1).values for end in (torch.min, torch.max))
     span = (high - low).clamp(min=1e-6)[:, None, None, None]
-    drawn = pictures.image((shown - low[:, None, None, None]) / span)
-    longer = max(drawn.shape[2:])
-    if longer <= _EDGE:
-        return drawn
-    height, width = (max(1, round(side * _EDGE / longer)) for side in drawn.shape[2:])
-    smaller = torch.nn.functional.interpolate(
-        drawn.float(), (height, width), mode="bilinear", antialias=True
-    )
-    return smaller.round().clamp(0, 255).to(torch.uint8)
+    return pictures.image((shown - low[:, None, None, None]) / span)
+
+
+def _bounded(maps: Float[Tensor, "b c h w"], edge: int) -> Float[Tensor, "b c i j"]:
+    """Maps of at most so many positions along a side; larger ones are averaged."""
+    longer = max(maps.shape[2:])
+    if longer <= edge:
+        return maps
+    size = [max(1, round(side * edge / longer)) for side in maps.shape[2:]]
+    return F.interpolate(maps.float(), size, mode="bilinear", antialias=True)
 
 
 def seeds_table(arm: Arm) -> Table:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from anyteacher.analysis import Measured
 from anyteacher.findings import curves, figures
 from anyteacher.findings.arms import Arm, Comparison
+from anyteacher.findings.detail import LEVELS, Detail
 from anyteacher.findings.run import Finding
 from anyteacher.report import (
     Block,
@@ -28,6 +29,7 @@ def make_page(
     arms: Sequence[Arm],
     comparison: Comparison | None,
     differing: Sequence[tuple[str, list[str]]],
+    detail: Detail = LEVELS[0],
 ) -> Page:
     """The whole page.
 
@@ -35,6 +37,7 @@ def make_page(
         arms: The runs, grouped.
         comparison: Of the arms in the metric that decides; None where there is no common one.
         differing: The settings in which arms differ, with the value of each arm.
+        detail: How much is drawn.
     """
     runs = [finding for arm in arms for finding in arm.findings]
     counted = f"{len(runs)} runs in {len(arms)} arms" if len(runs) > 1 else "One run"
@@ -44,12 +47,12 @@ def make_page(
     )
     if len(runs) > 1:
         intro += "\n\nRuns that differ in their seeds alone are one arm."
-    sections = [_results(arms, comparison, differing)]
+    sections = [_results(arms, comparison, differing, detail)]
     if len(arms) > 1:
-        sections += _side_by_side(arms)
+        sections += _side_by_side(arms, detail)
     for arm in arms:
-        sections += _arm(arm, alone=len(arms) == 1)
-    sections.append(Section("How it was measured", "", [_facts(runs)]))
+        sections += _arm(arm, detail, alone=len(arms) == 1)
+    sections.append(Section("How it was measured", _reduced(detail), [_facts(runs)]))
     title = arms[0].name if len(arms) == 1 else ", ".join(arm.name for arm in arms)
     return Page(f"Analysis of {title}", intro, sections)
 
@@ -114,6 +117,7 @@ def _results(
     arms: Sequence[Arm],
     comparison: Comparison | None,
     differing: Sequence[tuple[str, list[str]]],
+    detail: Detail,
 ) -> Section:
     blocks: list[Block | None] = [results_table(arms, comparison)]
     text = ""
@@ -138,7 +142,9 @@ def _results(
         seeds = max(len(arm.findings) for arm in arms)
         note = "Mean over the seeds." if seeds > 1 else ""
         title = "On the validation data during training"
-        blocks.append(curves.between_arms(arms, metrics, title, label, note))
+        blocks.append(
+            curves.between_arms(arms, metrics, title, label, points=detail.points, note=note)
+        )
     return Section("Results", text, _drawn(blocks))
 
 
@@ -154,7 +160,7 @@ def _intervals(arms: Sequence[Arm], comparison: Comparison) -> Block | None:
     )
 
 
-def _side_by_side(arms: Sequence[Arm]) -> list[Section]:
+def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
     """The student's features at the same taps, an arm a line."""
     taps: dict[str, dict[str, str]] = {}  # by tap, the link of each arm that looks at it
     for arm in arms:
@@ -171,7 +177,9 @@ def _side_by_side(arms: Sequence[Arm]) -> list[Section]:
             if links.get(arm.name) == measured.name
         }
         blocks.append(
-            figures.energy_chart(shown, f"The student's {tap}: energy by principal direction")
+            figures.energy_chart(
+                shown, f"The student's {tap}: energy by principal direction", detail.points
+            )
         )
         blocks.append(
             curves.between_arms(
@@ -179,8 +187,9 @@ def _side_by_side(arms: Sequence[Arm]) -> list[Section]:
                 {name: f"spectra/{link}/centred_rank" for name, link in links.items()},
                 f"The student's {tap}: effective rank during training",
                 "effective rank, in directions",
-                "Of the centred feature on one batch, mean over the seeds. Arms without a link "
-                "there logged none.",
+                points=detail.points,
+                note="Of the centred feature on one batch, mean over the seeds. Arms without a "
+                "link there logged none.",
             )
         )
     drawn = _drawn(blocks)
@@ -188,7 +197,7 @@ def _side_by_side(arms: Sequence[Arm]) -> list[Section]:
     return [Section("Side by side", text, drawn)] if drawn else []
 
 
-def _arm(arm: Arm, *, alone: bool) -> list[Section]:
+def _arm(arm: Arm, detail: Detail, *, alone: bool) -> list[Section]:
     """One section of an arm with one link; else one of the arm, and one for each link."""
     analysis = arm.first.analysis
     title = "The features" if alone else f"The features of {arm.name}"
@@ -210,27 +219,27 @@ def _arm(arm: Arm, *, alone: bool) -> list[Section]:
     common: list[Block | None] = [
         figures.seeds_table(arm),
         figures.alignment(analysis),
-        figures.components(analysis),
+        figures.components(analysis, detail),
     ]
     if len(analysis.links) == 1:
         (measured,) = analysis.links
         text = "\n\n".join(said + _missing(arm, measured))
-        return [Section(title, text, _drawn([*_of_link(arm, measured), *common]))]
+        return [Section(title, text, _drawn([*_of_link(arm, measured, detail), *common]))]
     sections = [Section(title, "\n\n".join(said), _drawn(common))]
     for measured in analysis.links:
         text = "\n\n".join(_missing(arm, measured))
-        blocks = _drawn(_of_link(arm, measured))
+        blocks = _drawn(_of_link(arm, measured, detail))
         sections.append(Section(f"{title}: {measured.name}", text, blocks))
     return sections
 
 
-def _of_link(arm: Arm, measured: Measured) -> list[Block | None]:
+def _of_link(arm: Arm, measured: Measured, detail: Detail) -> list[Block | None]:
     return [
-        curves.terms(arm, measured.name),
+        curves.terms(arm, measured.name, detail.points),
         curves.spectrum(arm, measured.name),
-        curves.ranks(arm, measured.name),
+        curves.ranks(arm, measured.name, detail.points),
         figures.directions(measured),
-        figures.energies(measured),
+        figures.energies(measured, detail.points),
     ]
 
 
@@ -258,6 +267,17 @@ def _missing(arm: Arm, measured: Measured) -> list[str]:
 
 def _links(finding: Finding) -> list[Measured]:
     return [] if finding.analysis is None else finding.analysis.links
+
+
+def _reduced(detail: Detail) -> str:
+    """What is left out for the sake of the page's size."""
+    if detail == LEVELS[0]:
+        return ""
+    return (
+        f"There are so many runs and links that the page shows less of each: lines of "
+        f"{detail.points} points, {detail.samples} sample images, pictures of at most "
+        f"{detail.edge} pixels along a side."
+    )
 
 
 def _facts(runs: Sequence[Finding]) -> Facts:

@@ -48,10 +48,9 @@ class Run:
 
     @property
     def seed_text(self) -> str:
-        """The seeds for a reader: that of the data only where it is not the default of 0."""
-        return ", data ".join(
-            str(seed) for seed in (*self.seeds[:1], *filter(None, self.seeds[1:]))
-        )
+        """The seeds for a reader: that of the data where it is neither 0 nor the same."""
+        seed, *others = self.seeds
+        return ", data ".join(map(str, [seed, *(s for s in others if s not in (0, seed))]))
 
 
 @dataclass(frozen=True)
