@@ -42,6 +42,7 @@ def test_a_projector_of_rank_one_uses_its_direction_alone(teacher, basis, chosen
     assert result.dropped.tolist() == [place != chosen for place in range(4)]
     left = 1 - float(ENERGIES[chosen] / ENERGIES.sum())
     assert result.energy_dropped == pytest.approx(left)
+    assert result.recovered == pytest.approx(1 - left)
 
 
 def test_a_projector_between_two_directions_splits_by_their_energies(teacher, basis):
@@ -67,6 +68,17 @@ def test_whitening_uses_all_directions_alike_and_nothing_else_does(teacher, basi
     assert torch.allclose(result.projected, torch.full((4,), 0.25).double())
     gains = 1 / ENERGIES
     assert torch.allclose(result.use, gains / gains.max())
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3, 4])
+def test_what_is_recovered_is_what_least_squares_reads_back(teacher, rank):
+    projector = torch.randn(4, rank, dtype=torch.float64) @ torch.randn(rank, 6).double()
+    projected = teacher @ projector
+    result = found(projected, teacher)
+    mine, theirs = (x - x.mean(0) for x in (projected, teacher))
+    read = mine @ torch.linalg.pinv(mine, rtol=1e-8) @ theirs
+    assert result.recovered == pytest.approx(float(read.square().sum() / theirs.square().sum()))
+    assert (result.recovered > 1 - 1e-9) == (rank == 4)
 
 
 def test_what_is_not_linear_in_the_teacher_is_no_direction_s_part(teacher):
@@ -100,7 +112,9 @@ def test_constant_features_use_nothing(teacher):
     nothing = found(torch.ones(50, 3).double(), teacher)
     assert nothing.use.tolist() == nothing.projected.tolist() == [0.0] * 4
     assert nothing.energy_dropped == pytest.approx(1.0)
-    assert len(found(teacher, torch.ones(50, 3).double()).use) == 0
+    assert nothing.recovered == 0.0
+    constant = found(teacher, torch.ones(50, 3).double())
+    assert (len(constant.use), constant.recovered) == (0, 0.0)
 
 
 def test_a_traditional_projection_of_another_width_is_refused(teacher):

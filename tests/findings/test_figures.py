@@ -48,17 +48,18 @@ def test_used_and_dropped_directions(measured, direction, label):
         "2 of 4 directions are dropped, with 40.0 % of the teacher's energy: for the energy that "
         "they hold, less than 1 % passes"
     )
+    assert "can read 62.5 % of the teacher's energy back" in chart.note
 
 
 def test_of_many_directions_the_first_are_shown(measured):
     shares = torch.full((100,), 0.01).double()
-    chart = figures.directions(measured(directions=Directions(shares, shares, 100 * shares)))
+    chart = figures.directions(measured(directions=Directions(shares, shares, 100 * shares, 1.0)))
     assert len(chart.bars[0].values) == len(chart.marked) == 32
     assert "0 of 100 directions" in chart.note
     assert chart.note.endswith("The first 32 are shown.")
     assert figures.directions(measured(directions=None)) is None
     none = torch.zeros(0).double()
-    assert figures.directions(measured(directions=Directions(none, none, none))) is None
+    assert figures.directions(measured(directions=Directions(none, none, none, 0.0))) is None
 
 
 def test_the_alignment_is_a_matrix(analysis, measured):
@@ -157,10 +158,10 @@ def test_the_table_has_a_row_a_seed_and_leaves_out_what_is_nowhere(finding, anal
         return Arm("a", tuple(finding(seed=s, analysis=a) for s, a in enumerate(analyses)))
 
     table = figures.seeds_table(arm(analysis(), analysis(measured(cka=0.5))))
-    assert table.columns == ["seed", "student's rank", "CKA", "directions dropped"]
+    assert table.columns == ["seed", "student's rank", "CKA", "dropped", "recovered"]
     assert [row[0] for row in table.rows] == ["0", "1"]
     assert [row[2] for row in table.rows] == ["0.250", "0.500"]
-    assert table.rows[0][3] == "2 of 4 (40.0 %)"
+    assert table.rows[0][3:] == ["2 of 4 (40.0 %)", "62.5 %"]
     energies = torch.tensor([4.0, 2.0, 1.0]) / 7
     rank = torch.exp(-(energies * energies.log()).sum())
     assert table.rows[0][1] == f"{rank:.1f}"

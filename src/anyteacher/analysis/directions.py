@@ -12,6 +12,10 @@ feature, centred as well. Each direction has a part of Y's energy:
 
 The *use* of a direction is its part of Y's energy for each unit of its own, as a share of that of
 the direction where this is largest: 1 where the projector is strongest, 0 where nothing passes.
+
+A projector of low rank may use every principal direction a little. How much it lets through at all
+is told by what a linear map can read back from Y: the share of the teacher's energy that is
+*recovered* by least squares, `tr(T^T Y (Y^T Y)^+ Y^T T) / tr(T^T T)`.
 """
 
 from dataclasses import dataclass
@@ -39,11 +43,14 @@ class Directions:
         teacher: The share of the teacher's energy that each holds, the largest first.
         projected: The share of the projected feature's energy that is each one's part.
         use: How strongly it passes, from 0 to 1 for the one that passes most strongly.
+        recovered: The share of the teacher's whole energy that a linear map can read back from the
+            projected feature, from 0 to 1.
     """
 
     teacher: Float[Tensor, " k"]
     projected: Float[Tensor, " k"]
     use: Float[Tensor, " k"]
+    recovered: float
 
     @property
     def dropped(self) -> Bool[Tensor, " k"]:
@@ -90,7 +97,15 @@ def directions_of(moments: Moments, *, direction: Literal["inverted", "tradition
         teacher=_share(values, moments.teacher.trace()),
         projected=_share(parts, whole),
         use=_share(passes, strongest),
+        recovered=_recovered(moments),
     )
+
+
+def _recovered(moments: Moments) -> float:
+    values, vectors = torch.linalg.eigh(moments.student)
+    there = values > _LEAST * values[-1]
+    read = (moments.cross @ vectors[:, there]).square().sum(0) / values[there]
+    return float(_share(read.sum(), moments.teacher.trace()))
 
 
 def _share(parts: Tensor, whole: Tensor) -> Tensor:

@@ -99,7 +99,9 @@ def dropped_text(found: Directions) -> str:
     return (
         f"{dropped} of {count} directions are dropped, with {percent(found.energy_dropped)} of the "
         f"teacher's energy: for the energy that they hold, less than {100 * DROPPED:.0f} % passes "
-        f"of what passes of the direction that passes most strongly.{first}"
+        f"of what passes of the direction that passes most strongly. A linear map can read "
+        f"{percent(found.recovered)} of the teacher's energy back from the projected feature."
+        f"{first}"
     )
 
 
@@ -230,7 +232,9 @@ _NUMBERS = {
     "projector's rank": "",
     "student's rank": "Ranks are effective ranks, of the student's centred feature.",
     "CKA": "CKA is of the student's and the teacher's feature, before any projection.",
-    "directions dropped": "Of the teacher's directions, with their share of its energy.",
+    "dropped": "Dropped are directions of the teacher, with their share of its energy; recovered "
+    "is what of its energy can be read back from the projected feature.",
+    "recovered": "",
 }
 
 
@@ -247,4 +251,5 @@ def _cells(measured: Measured) -> list[str]:
         f"{measured.student_rank:.1f}",
         _NONE if measured.cka is None else f"{measured.cka:.3f}",
         dropped,
+        _NONE if found is None else percent(found.recovered),
     ]

@@ -80,7 +80,7 @@ def results_table(arms: Sequence[Arm], comparison: Comparison | None) -> Table:
         )
     if comparison is not None and comparison.mode == "min":
         note = f"Smaller is better. {note}"
-    return Table(("arm", "seed", "metric", "best validation", "test"), rows, "Results", note)
+    return Table(("arm", "seed", "metric", "best validation", "test"), rows, "Every run", note)
 
 
 def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
