@@ -3,10 +3,10 @@
     python -m benchmarks.teacher_free digits         # some minutes
     python -m benchmarks.teacher_free rooms          # half an hour
 
-First the choices, on the validation data and with seeds from 100: for the student alone its learning
-rate, one of four; for each regulariser its weight, one of four, at that learning rate. Then the
-comparison, with seeds from 0: every student is a run of `anyteacher fit` in a folder of its own, and is
-measured on the test data once. `anyteacher analyze` makes the page of the runs.
+First the choices, on the validation data and with seeds from 100: for the student alone its
+learning rate, one of four; for each regulariser its weight, one of four, at that learning rate.
+Then the comparison, with seeds from 0: every student is a run of `anyteacher fit` in a folder of
+its own, and is measured on the test data once. `anyteacher analyze` makes the page of the runs.
 """
 
 import argparse

@@ -180,7 +180,12 @@ def _rounding(weight: Tensor) -> float:
 def _svd(weight: Tensor, direction: Projected) -> tuple[Tensor, Tensor, Tensor]:
     """With a whole basis of the compared side, and of the student's where that is the other."""
     whole = weight.shape[0] > weight.shape[1] or direction == "traditional"
-    left, values, right = torch.linalg.svd(weight, full_matrices=whole)
+    try:
+        left, values, right = torch.linalg.svd(weight, full_matrices=whole)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        # Single precision may fail where double does not.
+        found = torch.linalg.svd(weight.double(), full_matrices=whole)
+        left, values, right = (part.to(weight.dtype) for part in found)
     return left, values, right
 
 
