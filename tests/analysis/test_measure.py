@@ -6,7 +6,7 @@ from torch import nn
 
 import anyteacher as at
 from anyteacher.analysis import directions_of, measure
-from anyteacher.errors import DataError
+from anyteacher.errors import DataError, NonFiniteError
 from anyteacher.spectral import Moments, decompose, effective_rank
 
 
@@ -139,6 +139,15 @@ def test_modes_and_weights_are_left_as_they_were(images):
     assert made.training
     assert made.student.training
     assert all(torch.equal(before[n], v) for n, v in made.student.state_dict().items())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_feature_that_is_not_finite_is_named(images, bad):
+    made = distiller(at.Link("2", "2", name="mine"))
+    with torch.no_grad():
+        made.student[0].weight[0, 0, 0, 0] = bad
+    with pytest.raises(NonFiniteError, match="Link 'mine' compares a feature that is infinite"):
+        measure(made, [images])
 
 
 def test_without_images_there_is_nothing_to_measure():

@@ -12,7 +12,7 @@ from anyteacher.analysis.alignment import Alignment, on_one_grid
 from anyteacher.analysis.components import Components, principal
 from anyteacher.analysis.directions import Directions, directions_of
 from anyteacher.distiller import Distiller, evaluating
-from anyteacher.errors import DataError
+from anyteacher.errors import DataError, NonFiniteError
 from anyteacher.level import Compared
 from anyteacher.losses import Direction
 from anyteacher.observation import View
@@ -102,6 +102,7 @@ def measure(distiller: Distiller, batches: Iterable[Tensor], *, samples: int = 4
 
     Raises:
         DataError: when there is no batch.
+        NonFiniteError: naming the link, when a feature is infinite or not a number.
     """
     taps = _Taps(distiller)
     sums: dict[str, _Sums] = {}
@@ -181,6 +182,12 @@ class _Sums:
     def result(self, student_tap: str) -> Measured:
         """What was measured."""
         view, pair = self._view, cast("Moments", self._pair)
+        for sums in filter(None, (pair, self._projected)):
+            if not bool((sums.student.sum() + sums.teacher.sum()).isfinite()):
+                raise NonFiniteError(
+                    f"Link '{view.name}' compares a feature that is infinite or not a number. "
+                    "Weights of an earlier step, or full precision, may help."
+                )
         found = Measured(
             name=view.name,
             student_tap=student_tap,
