@@ -70,6 +70,12 @@ def test_without_links_the_taps_of_others_are_looked_at(runs, made):
     assert analysed(made(folder), folder, images=32, watched=watched[3:]) is None
 
 
+def test_a_run_without_links_needs_no_teacher_though_one_is_given(made, tmp_path):
+    folder = fit(tmp_path / "run", "--distillation.links=[]")
+    found = analysed(made(folder), folder, images=16, watched=[Link("stages.1", "x")])
+    assert [m.student_tap for m in found.links] == ["stages.1"]
+
+
 def test_hooks_are_taken_off_again(runs, made):
     for name, watched in (("taught-0", []), ("alone-0", [Link("stages.1", "x")])):
         one = made(runs[name])

@@ -95,12 +95,13 @@ def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
         won = f"{round(paired.won * paired.seeds)} of {paired.seeds}"
         rows.append((arm.name, str(interval), str(paired.seeds), won))
     better = "Smaller" if comparison.mode == "min" else "Larger"
+    several = " Each interval is for its own arm: of twenty, one misses." if len(rows) > 1 else ""
     return Table(
         ("arm", f"difference in {comparison.source} {comparison.metric} [95 %]", "seeds", "won"),
         rows,
         f"Paired differences from {arms[0].name}",
         f"Mean of the differences seed by seed with Student's 95 % interval; won counts the seeds. "
-        f"{better} {comparison.metric} is better. An interval needs two shared seeds.",
+        f"{better} {comparison.metric} is better. An interval needs two shared seeds.{several}",
     )
 
 

@@ -11,7 +11,7 @@ from anyteacher.analysis import Analysis, measure
 from anyteacher.checkpoints import BEST, LAST
 from anyteacher.data.loading import DataModule, collate
 from anyteacher.distiller import Distiller
-from anyteacher.errors import AnyteacherError, ConfigError, TapError
+from anyteacher.errors import AnyteacherError, ConfigError, LayoutError, TapError
 from anyteacher.experiment import Experiment
 from anyteacher.link import Link
 from anyteacher.regularizers import EffectiveRank
@@ -47,7 +47,8 @@ def analysed(
     data.setup("fit")
     module = made.module()
     try:
-        module.connect(data)
+        if made.distillation.resolved():  # without links a run knows no teacher, given or not
+            module.connect(data)
         _load(module, folder)
         module.to("cuda" if torch.cuda.is_available() else "cpu")
         distiller = module.distiller
@@ -107,7 +108,7 @@ def _watching(
             continue
         try:
             trial = Distiller(made.student, None, [alone], example=example)
-        except TapError:  # another student
+        except (TapError, LayoutError):  # another student
             continue
         trial.release()
         links.append(alone)
