@@ -80,6 +80,25 @@ def test_several_runs_have_their_page_beside_them(call, runs):
     path.unlink()
 
 
+def test_arms_of_other_tasks_are_shown_and_not_compared(call, runs, tmp_path):
+    path = tmp_path / "rooms.yaml"
+    path.write_text(
+        "task: Depth\n"
+        "student: {class_path: anyteacher.models.EncoderDecoder, init_args: {out_channels: 1, "
+        "width: 4}}\n"
+        "data: {class_path: RoomsData, init_args: {train_size: 4, val_size: 4, test_size: 2, "
+        "size: [16, 16], targets: [depth], batch_size: 2}}\n"
+        "trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false}\n"
+    )
+    other = tmp_path / "depth"
+    assert cli.main(["fit", f"--config={path}", f"--output={other}"]) == 0
+    status, out, _ = call(runs["taught-0"], other, f"--output={tmp_path / 'page.html'}")
+    assert status == 0
+    assert "The arms are not compared: they have no common metric" in out
+    shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
+    assert "The features of depth It has no links" in shown
+
+
 def test_the_same_page_comes_again(call, runs, tmp_path):
     pages = []
     for name in ("a.html", "b.html"):

@@ -11,7 +11,7 @@ from anyteacher.errors import AnyteacherError, ConfigError, DataError
 from anyteacher.experiment import CONFIG, Experiment
 from anyteacher.findings.arms import arms_of, compared, differences, grouped
 from anyteacher.findings.detail import fitting
-from anyteacher.findings.page import make_page, paired_table, results_table
+from anyteacher.findings.page import NOT_COMPARED, make_page, paired_table, results_table
 from anyteacher.findings.rebuilt import analysed
 from anyteacher.findings.run import Finding, Run, read_runs
 from anyteacher.hints import explain
@@ -49,7 +49,9 @@ def analyze(experiment_parser: Callable[[], ArgumentParser], settings: Namespace
     except OSError as error:
         raise DataError(f"'{path}' cannot be written ({error}).") from error
     print_table(results_table(arms, comparison))
-    if comparison is not None and len(arms) > 1:
+    if len(arms) > 1 and comparison is None:
+        say(NOT_COMPARED)
+    elif len(arms) > 1 and comparison is not None:
         print_table(paired_table(arms, comparison))
     say(f"The page is in {path}.")
     return 0

@@ -18,6 +18,7 @@ from anyteacher.report import (
     machine_facts,
 )
 
+NOT_COMPARED = "The arms are not compared: they have no common metric, or a run has no value of it."
 _VERDICTS = {
     "better": "is better than",
     "worse": "is worse than",
@@ -123,7 +124,7 @@ def _results(
     blocks: list[Block | None] = [results_table(arms, comparison)]
     text = ""
     if len(arms) > 1 and comparison is None:
-        text = "The arms are not compared: they have no common metric, or a run has no value of it."
+        text = NOT_COMPARED
     elif len(arms) > 1 and comparison is not None:
         text = finding_text(arms, comparison)
         if comparison.source != "test":
