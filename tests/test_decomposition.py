@@ -8,14 +8,14 @@ from anyteacher.projectors import MLP, Identity, Linear, LowRank, Orthogonal
 from anyteacher.spectral import decompose
 
 
-class Net(nn.Sequential):
+class Tapped(nn.Sequential):
     def __init__(self, width):
         super().__init__(nn.Conv2d(3, width, 2, 2), nn.BatchNorm2d(width), nn.Dropout(0.5))
 
 
 def distiller(*links):
     return at.Distiller(
-        Net(4).double(), Net(6).double(), links, example=torch.rand(2, 3, 8, 12).double()
+        Tapped(4).double(), Tapped(6).double(), links, example=torch.rand(2, 3, 8, 12).double()
     )
 
 
@@ -56,8 +56,8 @@ def test_modes_statistics_and_gradients_are_left_alone():
 
 def test_an_equal_width_without_a_projector_of_its_own():
     made = at.Distiller(
-        Net(4).double(),
-        Net(4).double(),
+        Tapped(4).double(),
+        Tapped(4).double(),
         [at.Link("1", "1", projector=Identity())],
         example=batches()[0],
     )

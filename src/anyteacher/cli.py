@@ -14,6 +14,7 @@ COMMANDS = {
     "validate": "Metrics of a trained student on the validation data.",
     "test": "Metrics of a trained student on the test data.",
     "predict": "Predictions of a trained student for a folder of images.",
+    "analyze": "What projectors and losses have done to the features of runs, as a page.",
     "taps": "List the layers of a model that can be tapped.",
     "rooms": "Write a contact sheet of the generated scenes.",
     "demo": "The whole story on built-in data, with a report.",

@@ -241,7 +241,7 @@ class Connection(nn.Module):
             return projector(features, targets)  # type: ignore[no-any-return]
         if isinstance(projector, LevelProjector):
             return projector(features)  # type: ignore[no-any-return]
-        return [_applied(projector, features[0], targets[0])]
+        return [projector.towards(features[0], targets[0])]
 
     def _extras(self, given: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         needs = self._loss.needs
@@ -282,14 +282,9 @@ class _EachLevel(LevelProjector):
     def forward(self, levels: Sequence[Tensor], targets: Sequence[Tensor] = ()) -> list[Tensor]:
         """The projected features, one a level; what each is compared with is known."""
         return [
-            _applied(cast("Projector", level), x, target)
+            cast("Projector", level).towards(x, target)
             for level, x, target in zip(self.levels, levels, targets, strict=True)
         ]
-
-
-def _applied(projector: Projector, x: Tensor, target: Tensor) -> Tensor:
-    projected: Tensor = projector(x, target) if projector.fitted else projector(x)
-    return projected
 
 
 def _listed(given: Source | Sequence[Source]) -> Sequence[Source]:

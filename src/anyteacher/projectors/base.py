@@ -75,6 +75,18 @@ class Projector(nn.Module, ABC):
     def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
         """The projected feature, same positions, `out_features` channels."""
 
+    def towards(
+        self, x: Float[Tensor, "b c *grid"], target: Float[Tensor, "b _ *_"]
+    ) -> Float[Tensor, "b d *grid"]:
+        """The projected feature, fitted to what it is compared with where the projector does that.
+
+        Args:
+            x: The feature to project.
+            target: What it is compared with.
+        """
+        projected: Tensor = self(x, target) if self.fitted else self(x)
+        return projected
+
     def affine(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
         """The projector as one matrix and an offset; overridden by those that are linear.
 
