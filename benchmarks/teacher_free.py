@@ -65,8 +65,8 @@ def train(study: str, arm: str, *, rate: float, weight: float, seed: int, folder
 
 
 def _call(arguments: Sequence[str]) -> None:
-    if cli.main(list(arguments)):
-        raise SystemExit(f"failed: anyteacher {' '.join(arguments)}")
+    if status := cli.main(list(arguments)):
+        raise SystemExit(f"anyteacher {' '.join(arguments)} ended with status {status}")
 
 
 def best(run: Path) -> float:

@@ -4,7 +4,9 @@ import importlib
 import inspect
 import json
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from anyteacher.checkpoints import Checkpoints
 from anyteacher.data import write_contact_sheet
 from anyteacher.data.rooms import SPLITS
 from anyteacher.demo import run_demo
-from anyteacher.errors import ConfigError, DataError, did_you_mean, require
+from anyteacher.errors import CollapseWarning, ConfigError, DataError, did_you_mean, require
 from anyteacher.images import replacing
 from anyteacher.instantiation import finished, instantiate, instantiate_alone
 from anyteacher.methods.named import written_call
@@ -75,15 +77,16 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     # With every null in it: the default of a setting may be another.
     config = parser.dump(_by_name(kept), skip_unset=False)
     made, trainer = instantiate(parser, settings)
-    module = experiment.fit(
-        made,
-        settings.output,
-        resume=settings.resume,
-        checkpoint_every=settings.checkpoint_every,
-        callbacks=(_Keep(config, settings.output / experiment.CONFIG),),
-        progress=trainer["enable_progress_bar"] is not False,
-        trainer=trainer,
-    )
+    with _told_in_a_sentence():
+        module = experiment.fit(
+            made,
+            settings.output,
+            resume=settings.resume,
+            checkpoint_every=settings.checkpoint_every,
+            callbacks=(_Keep(config, settings.output / experiment.CONFIG),),
+            progress=trainer["enable_progress_bar"] is not False,
+            trainer=trainer,
+        )
     if module.trainer.fast_dev_run:
         say("A trial of a few batches went through; nothing of it was kept.")
     elif module.trainer.is_global_zero:
@@ -98,6 +101,24 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
             f"`anyteacher test {settings.output}` measures it on the test data."
         )
     return 0
+
+
+@contextmanager
+def _told_in_a_sentence() -> Iterator[None]:
+    """Inside, a collapse is told in a sentence and not with a line of the library's code."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CollapseWarning):
+            say(f"Warning: {message}")
+        else:
+            others(message, category, *where, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = others
 
 
 def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
