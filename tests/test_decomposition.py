@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import anyteacher as at
-from anyteacher.errors import ConfigError, DataError
+from anyteacher.errors import ConfigError, DataError, TapError
 from anyteacher.projectors import MLP, Identity, Linear, LowRank, Orthogonal
 from anyteacher.spectral import decompose
 
@@ -96,6 +96,11 @@ def test_a_link_without_one_is_refused(name, message):
 def test_no_link_with_one():
     with pytest.raises(ConfigError, match=r"No link has a linear projector.*: mlp, alone"):
         at.decompose(distiller(*LINKS[1:3]), batches())
+
+
+def test_batches_of_more_than_images(unchecked):
+    with pytest.raises(TapError, match=r"got a tuple. Of batches of .* \(images for images, _ in"):
+        at.decompose(distiller(LINKS[0]), [(batches()[0], torch.zeros(4))])
 
 
 def test_no_batch():

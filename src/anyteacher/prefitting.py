@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from anyteacher.distiller import Distiller
 from anyteacher.errors import LayoutError
+from anyteacher.level import size_of
 from anyteacher.projectors import ClosedForm
 from anyteacher.seeding import forked
 
@@ -29,6 +30,7 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
 
     Raises:
         LayoutError: naming the link, when its features do not fit together.
+        TapError: for batches that are not images alone.
     """
     device = distiller.step.device
     waiting = [p for p in distiller.modules() if isinstance(p, ClosedForm) and not p.is_ready]
@@ -36,6 +38,7 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
         return
     with forked(torch.initial_seed()), _unchanged(distiller.student):
         for images in batches:
+            size_of(images)
             for view in distiller.views(images.to(device)):
                 if isinstance(view.projector, ClosedForm) and view.projector in waiting:
                     teacher = cast("Tensor", view.compared.teacher)

@@ -13,6 +13,7 @@ from anyteacher.analysis.components import Components, principal
 from anyteacher.analysis.directions import Directions, directions_of
 from anyteacher.distiller import Distiller, evaluating
 from anyteacher.errors import DataError, NonFiniteError
+from anyteacher.level import size_of
 from anyteacher.losses import Direction
 from anyteacher.observation import View
 from anyteacher.projectors import Projector
@@ -101,6 +102,7 @@ def measure(distiller: Distiller, batches: Iterable[Tensor], *, samples: int = 4
 
     Raises:
         DataError: when there is no batch.
+        TapError: for batches that are not images alone.
         NonFiniteError: naming the link, when a feature is infinite or not a number.
     """
     taps = _Taps(distiller)
@@ -108,6 +110,7 @@ def measure(distiller: Distiller, batches: Iterable[Tensor], *, samples: int = 4
     alignment, images, first = Alignment(), 0, None
     with evaluating(distiller):
         for batch in batches:
+            size_of(batch)
             given = batch.to(distiller.step.device)
             images += len(batch)
             first = batch[:samples].cpu() if first is None else first
