@@ -122,8 +122,8 @@ def size_of(images: Any) -> Size:
     """
     if not isinstance(images, Tensor):
         raise TapError(
-            f"Images of shape (B, C, H, W) are needed, got a {type(images).__name__}. Of batches of "
-            "images and targets give the images: (images for images, _ in loader)."
+            f"Images of shape (B, C, H, W) are needed, got a {type(images).__name__}. Of batches "
+            "of images and targets give the images: (images for images, _ in loader)."
         )
     if images.ndim != 4:
         raise TapError(
