@@ -431,7 +431,7 @@ def test_help_of_fit_names_what_can_be_chosen(capsys):
     with pytest.raises(SystemExit):
         cli.main(["fit", "--help"])
     out = capsys.readouterr().out
-    assert "  tasks:        Classification, Depth, Segmentation\n" in out
+    assert "  tasks:        Classification, Depth, MultiLabel, Segmentation\n" in out
     assert re.search(r"\n  losses:       .*\bMSE,", out)
     assert re.search(r"\n  projectors:   ABF, .*\bLinear,", out)
     assert re.search(r"\n  methods:      ab, at, .*\bfitnet, .*\bvkd\n", out)
@@ -509,13 +509,18 @@ def test_a_resumed_run_that_does_not_fit_stays_as_it_was(call, tmp_path):
     folder = tmp_path / "run"
     assert call("fit", CONFIG, f"--output={folder}")[0] == 0
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    wider = "--student.init_args.widths=[4,12]"
-    flags = [f"--output={folder}", "--resume", wider, "--trainer.max_epochs=9"]
-    status, _, error = call("fit", *flags)
-    assert status == 2
-    assert len(error.strip().splitlines()) == 1
-    assert "does not fit the student and links" in error
-    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    for changed, what in {
+        "--student.init_args.widths=[4,12]": "student.init_args.widths[1] from 8 to 12",
+        "--seed=77": "seed from",
+        "--distillation.weight=7": "distillation.weight from 1.0 to 7.0",
+    }.items():
+        flags = [f"--output={folder}", "--resume", changed, "--trainer.max_epochs=9"]
+        status, _, error = call("fit", *flags)
+        assert status == 2
+        assert len(error.strip().splitlines()) == 1
+        assert f"was trained with other settings: {what}" in error
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        assert files == before
     assert call("test", folder)[0] == 0
 
 

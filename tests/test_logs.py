@@ -58,7 +58,11 @@ def test_an_interval_comes_once_a_step():
     every = Interval(3)
     steps = [0, 0, 1, 2, 3, 3, 3, 4, 6]
     assert [step for step in steps if every.at(step)] == [0, 3, 6]
-    assert not any(Interval(0).at(step) for step in range(5))
+    assert not any(Interval(0).at(step) for step in range(60))
+    often = Interval(100)
+    assert [step for step in range(250) if often.at(step)] == [0, 10, 20, 50, 100, 200]
+    often = Interval(15)
+    assert [step for step in range(31) if often.at(step)] == [0, 10, 15, 30]
 
 
 def observation(decomposition=None):

@@ -103,7 +103,7 @@ def test_a_single_direction_is_a_collapse_of_the_rank():
     x = maps(8)
     see(view(student=x), guard)
     flat = x.mean(1, keepdim=True).expand_as(x)
-    with pytest.warns(CollapseWarning, match=r"the effective rank from 6.7\d to 1"):
+    with pytest.warns(CollapseWarning, match=r"effective rank from 0.84\d to 0.125 of the most"):
         found = see(view(student=flat * (x.norm() / flat.norm())), guard)
     assert float(found.energy_left) == pytest.approx(1.0)
 
@@ -203,3 +203,28 @@ def test_the_guard_warns_in_a_loop_and_its_memory_comes_back():
     assert all("collapsed by step 1" in str(warning.message) for warning in caught)
     warned = {str(warning.message).split("'")[1] for warning in caught}
     assert {"0<-0", "1:LogDet", "two[0]"} <= warned
+
+
+def test_fewer_rows_are_no_collapse():
+    guard, x = CollapseGuard(rank=0.9), torch.randn(64, 64)
+    see(view(student=x), guard)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = see(view(student=x[:4]), guard)
+    assert float(found.effective_rank) < 3.1
+    assert float(found.rank_left) > 1
+
+
+def test_a_look_in_eval_mode_is_neither_remembered_nor_warned_of():
+    made, images = distiller(guard=at.CollapseGuard(energy=1.0, rank=1.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = made.eval()(images, observe=True).observations["0<-0"]
+        assert float(first.energy_left) == 1
+        assert made.guard.state()["starts"] == {}
+        made.train()(images, observe=True)
+        with torch.no_grad():
+            made.student[0].weight.mul_(0.1)
+            made.student[0].bias.mul_(0.1)
+        again = made.eval()(images, observe=True).observations["0<-0"]
+    assert float(again.energy_left) == pytest.approx(0.01, rel=1e-3)

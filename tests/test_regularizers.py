@@ -205,3 +205,22 @@ def test_unequal_parts_give_the_gradients_of_the_whole_batch(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["9-4", "1-20", "0-12", "2-9-5", "7-0-1"]
+
+
+def test_few_rows_are_refused_where_something_learns_from_them():
+    regularizer = made(4)
+    message = r"at least 5 rows .* got 3 .*drop_last=True.*smaller rank"
+    with pytest.raises(LayoutError, match=message):
+        regularizer(features(rows=3))
+    with torch.no_grad():
+        assert float(regularizer(features(rows=3))) == pytest.approx(0, abs=1e-12)
+    assert float(regularizer.eval()(features(rows=3)).detach()) == pytest.approx(0, abs=1e-12)
+    rank = EffectiveRank()
+    rank.build(10)
+    with pytest.raises(LayoutError, match=r"more positions\.$"):
+        rank(features(rows=1))
+
+
+def test_one_that_was_not_built_says_how():
+    with pytest.raises(LayoutError, match=r"LogDet was not built .* Call build\(10\) for it first"):
+        LogDet()(features())

@@ -5,7 +5,7 @@ import inspect
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from anyteacher.data.rooms import SPLITS
 from anyteacher.demo import run_demo
 from anyteacher.errors import CollapseWarning, ConfigError, DataError, did_you_mean, require
 from anyteacher.images import replacing
-from anyteacher.instantiation import finished, instantiate, instantiate_alone
+from anyteacher.instantiation import finished, flattened, instantiate, instantiate_alone
 from anyteacher.methods.named import written_call
 from anyteacher.objective import Objective
 from anyteacher.predict import predict_folder
@@ -40,6 +40,8 @@ from anyteacher.weights import load_weights
 _CONSOLE = Console()
 # What the metrics of given weights depend on.
 _DECISIVE = ("task", "student", "data", "images_norm")
+# Of a run that goes on: how long and where it trains, and what of it is logged.
+_MAY_CHANGE = ("trainer.", "threads", "distillation.observe_every", "data.init_args.num_workers")
 _NOT_SAVED = ("config", "output", "resume", "checkpoint_every", "run", "weights")
 
 
@@ -74,8 +76,13 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     kept = settings.clone()
     for name in _NOT_SAVED:
         kept.pop(name, None)
-    # With every null in it: the default of a setting may be another.
+    # With every null in it: the default of a setting may be another. Read and written again, so
+    # that default objects are written with their settings, as those of a resumed run are.
     config = parser.dump(_by_name(kept), skip_unset=False)
+    config = parser.dump(parser.parse_string(config), skip_unset=False)
+    config = _without(config, _NOT_SAVED)
+    if settings.resume:
+        _check_resumed(settings.output / experiment.CONFIG, config)
     made, trainer = instantiate(parser, settings)
     with _told_in_a_sentence():
         module = experiment.fit(
@@ -101,6 +108,37 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
             f"`anyteacher test {settings.output}` measures it on the test data."
         )
     return 0
+
+
+def _without(config: str, names: Sequence[str]) -> str:
+    """Settings as text without those at the top that have one of these names."""
+    yaml = require("yaml")
+    kept = {name: value for name, value in yaml.safe_load(config).items() if name not in names}
+    text: str = yaml.safe_dump(kept, sort_keys=False)
+    return text
+
+
+def _check_resumed(path: Path, config: str) -> None:
+    """Refuses to go on with a run as one of another seed, student or weight.
+
+    Raises:
+        ConfigError: naming what differs from the run's own settings.
+    """
+    if not path.is_file():
+        return
+    now, then = (dict(flattened(require("yaml").safe_load(c))) for c in (config, path.read_text()))
+    changed = sorted(
+        name
+        for name in now.keys() | then.keys()
+        if now.get(name) != then.get(name) and not name.startswith(_MAY_CHANGE)
+    )
+    if changed:
+        described = ", ".join(f"{n} from {then.get(n)} to {now.get(n)}" for n in changed[:5])
+        raise ConfigError(
+            f"The run in '{path.parent}' was trained with other settings: {described}"
+            f"{' and more' if len(changed) > 5 else ''}. A run goes on as it began; only how long "
+            "and where it trains may change. Start another run (--output)."
+        )
 
 
 @contextmanager

@@ -165,7 +165,8 @@ class Distiller(nn.Module):
             self._check(losses, total)
         observations: dict[str, Observation] = {}
         if observe:
-            step = int(self.step)
+            # In eval mode normalisations and dropout differ: the first look would be no measure.
+            step = int(self.step) if self.training else None
             for view in self._views(sides):
                 observations[view.name] = observed(view, self.guard, step)
         if self.training and torch.is_grad_enabled():

@@ -40,7 +40,7 @@ class Distillation:
     """What is distilled.
 
     Args:
-        links: What is compared or regularised; none trains the student alone.
+        links: What is compared or regularised; [] trains the student alone.
         method: A method by name, such as `fitnet` or `crd(samples=1000)`. It decides how the taps
             of the links are compared, in place of all that the links say of it; empty for the
             links as they are.

@@ -1,5 +1,6 @@
 """Experiments made from the settings that the command has read."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,15 @@ def finished(folder: Path) -> Path:
             "(--weights)."
         )
     return path
+
+
+def flattened(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested settings with their dotted names; of lists, by position."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flattened(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and value:
+        for position, inner in enumerate(value):
+            yield from flattened(inner, f"{name}[{position}]")
+    else:
+        yield name, value

@@ -57,8 +57,14 @@ class CurveLogger(Logger):  # type: ignore[misc]
             csv.writer(file).writerows([_COLUMNS, *rows] if new else rows)
 
 
+# A run of few steps is looked at, too, and what happens first happens quickly.
+_EARLY = (10, 20, 50)
+
+
 class Interval:
     """Every so many training steps, and once for the batches that make up a step together.
+
+    Where there are many steps between two times, also at the first 10, 20 and 50.
 
     Args:
         steps: Between two times; 0 for never.
@@ -69,7 +75,8 @@ class Interval:
 
     def at(self, step: int) -> bool:
         """Whether it is time, at a step that was not asked for before."""
-        due = self.steps > 0 and step % self.steps == 0 and step != self._last
+        time = self.steps > 0 and (step % self.steps == 0 or (step in _EARLY and step < self.steps))
+        due = time and step != self._last
         self._last = step
         return due
 

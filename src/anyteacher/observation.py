@@ -37,7 +37,7 @@ class Observation:
         energy: The mean square of the student's features, as they are compared.
         effective_rank: Their effective rank, the mean row taken off; from 0 to the width.
         energy_left: The energy as a share of that of the first observation.
-        rank_left: The effective rank likewise.
+        rank_left: The effective rank likewise, as a share of the most that the rows allow.
         decomposition: Of the squared error between the compared features, whatever the link's loss;
             None where there is no linear projector or the two sides have different positions.
     """
@@ -55,8 +55,10 @@ class CollapseGuard:
     Features of zeros make an inverted link's loss zero too; only the task's loss opposes them.
 
     Args:
-        energy: The share of the first observation's energy below which features have collapsed.
-        rank: The share of its effective rank likewise. From 0, never, to 1.
+        energy: The share of the first observation's energy below which features have collapsed;
+            from 0, never, to 1.
+        rank: The share of its effective rank likewise, each as a share of the most that so many
+            rows can have.
 
     Raises:
         ConfigError: for other shares.
@@ -72,7 +74,7 @@ class CollapseGuard:
         self._warned: list[str] = []
 
     def left(
-        self, name: str, energy: Tensor, rank: Tensor, step: int
+        self, name: str, energy: Tensor, rank: Tensor, step: int | None
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """What is left of the energy and the effective rank of a level's first observation.
 
@@ -81,12 +83,15 @@ class CollapseGuard:
         Args:
             name: Of the level.
             energy: Its energy now, 0-dim.
-            rank: Its effective rank now, 0-dim.
-            step: For the warning.
+            rank: Its effective rank now, 0-dim, as a share of the most that the rows allow.
+            step: For the warning; None outside of training, which is compared and nothing else.
         """
         now = {"energy": float(energy), "effective rank": float(rank)}
-        start = self._starts.setdefault(name, now)
+        start = self._starts.get(name, now)
         left = {key: now[key] / start[key] if start[key] > 0 else 1.0 for key in now}
+        if step is None:
+            return energy.new_tensor(left["energy"]), energy.new_tensor(left["effective rank"])
+        self._starts.setdefault(name, now)
         fallen = [key for key, share in self.shares.items() if left[key] < share]
         if fallen and name not in self._warned:
             self._warned.append(name)
@@ -97,7 +102,8 @@ class CollapseGuard:
         if world_size() > 1 and dist.get_rank() > 0:
             return  # the numbers are the same for all
         what = " and the ".join(
-            f"{key} from {was:.3g} to {now:.3g}" for key, (was, now) in fallen.items()
+            f"{key} from {was:.3g} to {now:.3g}{' of the most possible' * (key != 'energy')}"
+            for key, (was, now) in fallen.items()
         )
         warnings.warn(
             f"Link '{name}': the student's features have collapsed by step {step}, the {what}. "
@@ -155,19 +161,21 @@ class View(NamedTuple):
 
 
 @torch.no_grad()
-def observed(view: View, guard: CollapseGuard, step: int) -> Observation:
+def observed(view: View, guard: CollapseGuard, step: int | None) -> Observation:
     """The observation of one level of a link.
 
     Args:
         view: The level.
         guard: Which may warn.
-        step: For the warning.
+        step: For the warning; None outside of training.
     """
     student = to_rows(view.compared.student)
-    count = torch.tensor(student.numel(), device=student.device)
-    energy = total(precise(student).square().sum()) / total(count)
+    count = total(torch.tensor(student.numel(), device=student.device))
+    energy = total(precise(student).square().sum()) / count
     rank = effective_rank(student, centre=True, reduce=True)
-    left = guard.left(view.name, energy, rank, step)
+    width = student.shape[1]
+    most = max(1, min(int(count) // width - 1, width))
+    left = guard.left(view.name, energy, rank / most, step)
     return Observation(energy, rank, *left, _decomposition(view))
 
 

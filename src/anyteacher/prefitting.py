@@ -20,8 +20,7 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
 
     Takes as many batches as they need, none where no projector waits for any. The features are
     those of a step of training in the present mode, without a loss; the student's buffers and the
-    random state stay as they are. Where there are too few images, the first step of training says
-    so.
+    random state stay as they are.
 
     Args:
         distiller: Before its training.
@@ -29,7 +28,8 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
             each process gives its own, and all of them equally many.
 
     Raises:
-        LayoutError: naming the link, when its features do not fit together.
+        LayoutError: naming the link, when its features do not fit together, or all batches have too
+            few rows.
         TapError: for batches that are not images alone.
     """
     device = distiller.step.device
@@ -45,6 +45,14 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
                     _add(view.projector, teacher, view.compared.student, view.name)
             if all(projector.is_ready for projector in waiting):
                 return
+    for link, made in zip(distiller.links, distiller.connections, strict=True):
+        for part in made.modules():
+            if part in waiting and not part.is_ready:
+                raise LayoutError(
+                    f"Link '{link.name}': all images together have {part.seen:.0f} rows to fit "
+                    f"ClosedForm to, and it needs at least {part.needed}. Use more images, "
+                    "compare='positions', or a tap of the teacher with fewer channels."
+                )
 
 
 def _add(projector: ClosedForm, teacher: Tensor, student: Tensor, name: str) -> None:

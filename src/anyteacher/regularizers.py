@@ -10,7 +10,7 @@ projector. The forms and the derivation here are this project's own.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -46,11 +46,13 @@ class Regularizer(Objective, ABC):
 
     Attributes:
         fewest: The fewest rows that say anything, before centring.
+        remedy: What else helps where there are fewer, for the message.
         check_finite: Whether a loss that is not finite is an error here; in a distiller it is one
             there. The check waits for the device.
     """
 
     fewest: int = 1
+    remedy: ClassVar[str] = ""
     check_finite: bool = True
     width: int = 0
 
@@ -70,24 +72,28 @@ class Regularizer(Objective, ABC):
         """The loss as a 0-dim tensor, in single precision or better.
 
         Raises:
-            LayoutError: when there are too few rows, or another number of channels than was built.
+            LayoutError: when there are too few rows to learn from, or another number of channels
+                than was built.
             NonFiniteError: when a feature is infinite or not a number.
         """
         name = type(self).__name__
         if x.shape[1] != self.width:
+            known = f"was built for {self.width} channels" if self.width else "was not built"
             raise LayoutError(
-                f"{name} was built for {self.width} channels and got a feature of shape "
-                f"{tuple(x.shape)}."
+                f"{name} {known} and got a feature of shape {tuple(x.shape)}, which has its "
+                f"channels second: (B, C) or (B, C, H, W). Call build({x.shape[1]}) for it first, "
+                "or bring tokens (B, N, C) to rows (B N, C)."
             )
         rows = to_rows(x)
         count, least = len(rows), self.fewest + self.centre
         if self._reduces and world_size() > 1:
             count = int(total(torch.tensor(count, device=x.device)))
-        if count < least:
+        # Where nothing learns from it, a short last batch or a single image does no harm.
+        if count < (least if self.training and torch.is_grad_enabled() else 1):
             raise LayoutError(
                 f"{name} needs at least {least} rows (images times positions), got {count} from a "
-                f"feature of shape {tuple(x.shape)}. Use a larger batch, an earlier tap with more "
-                "positions, or a smaller rank."
+                f"feature of shape {tuple(x.shape)}. Use a larger batch (drop_last=True for the "
+                f"last of an epoch) or an earlier tap with more positions{self.remedy}."
             )
         value, state = self.measure(rows)
         checked = self.check_finite and not torch.compiler.is_compiling()
@@ -147,6 +153,7 @@ class TrailingEnergy(Regularizer):
     """
 
     step: Tensor
+    remedy = ", or a smaller rank"
     basis: Tensor | None
 
     def __init__(

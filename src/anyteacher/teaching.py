@@ -93,6 +93,8 @@ class Teachers:
 
 def named(links: Sequence[Link], teachers: Teachers) -> tuple[Link, ...]:
     """The links with their names and teachers filled in."""
+    if isinstance(links, Link) or links is None:
+        raise ConfigError(f"A distiller takes a list of links, got {links!r}. Write [link].")
     result: list[Link] = []
     for link in links:
         of = link.of

@@ -20,7 +20,7 @@ from anyteacher.spectral import closed_form, decompose
 PROGRAMS = Path(__file__).parents[1] / "programs"
 
 
-class Net(nn.Module):
+class Tapped(nn.Module):
     """As a residual network: two stages with a shortcut, batch norm, and a head."""
 
     def __init__(self, width, classes):
@@ -41,7 +41,7 @@ def distiller(*taps, **settings):
     taps = taps or ("down", "down")
     link = at.Link(*taps, projector=projector, name="fit", **settings)
     torch.manual_seed(1)
-    made = at.Distiller(Net(4, 3), Net(6, 5), [link], example=torch.rand(2, 3, 16, 16))
+    made = at.Distiller(Tapped(4, 3), Tapped(6, 5), [link], example=torch.rand(2, 3, 16, 16))
     return made.double()
 
 

@@ -54,7 +54,8 @@ def terms(arm: Arm, link: str, points: int) -> Block | None:
         curves,
         _seeds(arm)
         + "Both add up to the squared error between the compared features, whatever the link's own "
-        "loss is.",
+        "loss is. Where the projector reaches every direction the second term is zero, and its "
+        "singular values tell how well it does.",
         points=points,
         log=True,
     )

@@ -1,6 +1,5 @@
 """One run's folder: its settings, what it logged, and what was measured of it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Literal
 from anyteacher.analysis import Analysis
 from anyteacher.errors import ConfigError, require
 from anyteacher.experiment import CONFIG, CURVES
-from anyteacher.instantiation import finished
+from anyteacher.instantiation import finished, flattened
 from anyteacher.logs import Curve, read_curves
 from anyteacher.results import read_result
 
@@ -117,15 +116,3 @@ def read_runs(folders: list[Path]) -> list[Run]:
             raise ConfigError(f"The run in '{folder}' is given twice{also}. Give every run once.")
         seen[place] = folder
     return [read_run(folder) for folder in folders]
-
-
-def flattened(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested settings with their dotted names; of lists, by position."""
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from flattened(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and value:
-        for position, inner in enumerate(value):
-            yield from flattened(inner, f"{name}[{position}]")
-    else:
-        yield name, value

@@ -171,6 +171,11 @@ class ClosedForm(Projector):
         return not self.decay or bool(self._suffices(self.rows, self.squares))
 
     @property
+    def seen(self) -> float:
+        """How many rows its averages, or its last batch, count as."""
+        return float(self.rows**2 / self.squares) if self.squares > 0 else 0.0
+
+    @property
     def _learns(self) -> bool:
         return self.training and torch.is_grad_enabled()
 
