@@ -1,6 +1,6 @@
 """What distillation costs: ratios measured in one run, the sides taking turns.
 
-    python -m benchmarks.cost            # about five minutes
+    python -m benchmarks.cost            # about eight minutes
     python -m benchmarks.cost --quick    # about one minute, rough
 
 Absolute times of one machine say little about another, and on a shared machine little about the
