@@ -91,7 +91,14 @@ def resnet_from_vit(batch: int = 8, size: int = 64) -> Pair:
     )
 
 
-PAIRS: tuple[Callable[[], Pair], ...] = (encoder_decoders, resnet_from_resnet, resnet_from_vit)
+# The small images of the built-in benchmark, and those that such models are made for.
+PAIRS: tuple[Callable[[], Pair], ...] = (
+    encoder_decoders,
+    resnet_from_resnet,
+    resnet_from_vit,
+    partial(resnet_from_resnet, size=224),
+    partial(resnet_from_vit, size=224),
+)
 
 
 class Steps:

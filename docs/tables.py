@@ -136,6 +136,7 @@ PROJECTORS: dict[type[Projector | LevelProjector], str] = {
     projectors.MLP: "W₂ ReLU(W₁ x + b₁) + b₂",
     projectors.Ensemble: "mean of 3 ReLU(W x + b)",
     projectors.Identity: "x",
+    projectors.ClosedForm: "Pᵀ x, P = (Z_tᵀ Z_t / n + ε 1)⁻¹ Z_tᵀ Z_s / n",
     projectors.ABF: "each level mixed with the deeper ones by learned attention",
 }
 

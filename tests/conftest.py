@@ -10,6 +10,7 @@ from jaxtyping import config, install_import_hook
 
 # Before anything imports the package: every annotated function of the core checks its arguments.
 _CHECKED = (
+    "analysis",
     "connection",
     "decomposition",
     "layout",

@@ -3,7 +3,8 @@ import runs
 import torch
 
 from anyteacher.checkpoints import Checkpoints
-from anyteacher.experiment import fit
+from anyteacher.experiment import CURVES, fit
+from anyteacher.logs import read_curves
 
 OPTIONS = {"trainer": runs.TRAINER, **runs.QUIET}
 
@@ -19,6 +20,10 @@ class Loop:
         self.state = type("State", (), {"fn": "fit"})()
         self.validates, self.fit_loop = False, self  # one object for all loops
         self.epoch_loop, self._data_fetcher = self, None
+        self._logger_connector = self
+
+    def update_train_step_metrics(self):
+        """Nothing is logged here."""
 
     def _should_check_val_fx(self, data_fetcher):
         return self.validates
@@ -110,3 +115,23 @@ def test_the_average_is_what_an_average_of_the_steps_gives(tmp_path):
     for name, value in follow.average.items():
         torch.testing.assert_close(saved[f"distiller.student.{name}"], value, rtol=1e-4, atol=1e-5)
     assert any(key.startswith("distiller.connections.0.projector") for key in saved)
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [{}, {"accumulate_grad_batches": 2}, {"val_check_interval": 2}, {"max_steps": 12}],
+    ids=lambda options: next(iter(options), "plain"),
+)
+def test_a_checkpoint_never_lies_behind_a_step_that_is_not_logged(tmp_path, monkeypatch, trainer):
+    write, seen = Checkpoints._write, []
+
+    def checked(self, loop, name):
+        steps = [step for step, _ in read_curves(tmp_path / CURVES)["train/total"]]
+        seen.append(loop.global_step)
+        assert steps == list(range(loop.global_step))
+        write(self, loop, name)
+
+    monkeypatch.setattr(Checkpoints, "_write", checked)
+    options = {**OPTIONS, "trainer": {**runs.TRAINER, **trainer}}
+    fit(runs.experiment(), tmp_path, checkpoint_every=2, **options)
+    assert len(seen) > 4

@@ -15,10 +15,11 @@ from anyteacher import __version__, cli
 from anyteacher.experiment import STUDENT
 from anyteacher.images import read_image
 from anyteacher.logs import read_curves
+from anyteacher.results import read_result
 
 CONFIG = f"--config={Path(__file__).parent / 'programs' / 'digits.yaml'}"
 LINKS = "--distillation.links"
-RANK_0 = {"class_path": "TrailingEnergy", "init_args": {"rank": 0}}
+RANK_300 = {"class_path": "TrailingEnergy", "init_args": {"rank": 300}}
 
 
 @pytest.fixture
@@ -108,8 +109,8 @@ WRONG = {
         ["MSE compares the student with a teacher", "no `teacher` tap"],
     ),
     "regulariser's rank": (
-        [f'{LINKS}=[{{"student": "stages.1", "loss": {json.dumps(RANK_0)}}}]'],
-        ["TrailingEnergy needs a rank of at least 1, got 0"],
+        [f'{LINKS}=[{{"student": "stages.1", "loss": {json.dumps(RANK_300)}}}]'],
+        ["'stages.1:TrailingEnergy'", "rank 300 leaves nothing of 8 channels"],
     ),
     "projector's key": (
         [link(projector={"class_path": "LowRank", "init_args": {"rnk": 2}})],
@@ -164,6 +165,7 @@ def test_wrong_yaml_gives_one_clear_line(call, tmp_path, case):
         (["fit"], "data, student, task must be given"),
         (["test"], "give the folder of a run"),
         (["test", "nowhere"], "'nowhere' is no run"),
+        (["analyze"], "give the folder of a run"),
         (["rooms", "--split=trian"], "Did you mean train?"),
         (["rooms", "--size", "12"], "expected 2 arguments"),
         (["demo", "--quik"], "Did you mean quick?"),
@@ -341,6 +343,35 @@ def test_metrics_of_a_run(call, run, command):
     assert status == 0
     assert "top1" in out
     assert "top5" in out
+
+
+def test_metrics_are_left_in_the_run_with_the_weights_that_they_are_of(call, run):
+    weights = run / STUDENT
+    for command, split in (("test", "test"), ("validate", "val")):
+        path = run / f"{split}.json"
+        path.unlink(missing_ok=True)
+        _, out, _ = call(command, run, "--trainer.accelerator=cpu", "--threads=1")
+        kept = read_result(run, split, weights)
+        assert set(kept) == {"top1", "top5"}
+        assert all(f"{value:.4f}" in out for value in kept.values())
+        assert "Not kept" not in out
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("flag", "what"),
+    [
+        ("--weights={run}/checkpoints/last.ckpt", "other weights."),
+        ("--data.batch_size=9", "other data."),
+        ("--images_norm.mean=[0.5]", "other images_norm."),
+    ],
+)
+def test_metrics_of_something_else_are_not_left_in_the_run(call, run, flag, what):
+    (run / "test.json").unlink(missing_ok=True)
+    status, out, _ = call("test", run, flag.format(run=run))
+    assert status == 0
+    assert f"Not kept in the run, which has {what}" in out
+    assert not (run / "test.json").exists()
 
 
 def test_a_run_is_tested_without_its_teacher(call, run, tmp_path):

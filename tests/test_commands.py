@@ -1,8 +1,10 @@
+import warnings
+
 import pytest
 from torch import nn
 
-from anyteacher.commands import _by_import_path, _named_model
-from anyteacher.errors import ConfigError
+from anyteacher.commands import _by_import_path, _named_model, _told_in_a_sentence
+from anyteacher.errors import CollapseWarning, ConfigError
 from anyteacher.models import ConvNet
 
 
@@ -33,3 +35,16 @@ def test_what_is_no_model(name, match):
 def test_models_of_libraries_are_random():
     teacher = _named_model("torchvision:squeezenet1_1")
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
+def test_a_collapse_is_told_in_a_sentence_and_other_warnings_as_ever(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        shown = []
+        warnings.showwarning = lambda message, category, *_: shown.append(category)
+        with _told_in_a_sentence():
+            warnings.warn("Link 'a': it [bold]fell[/bold]", CollapseWarning, stacklevel=1)
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+        warnings.warn("Link 'b'", CollapseWarning, stacklevel=1)
+    assert capsys.readouterr().out == "Warning: Link 'a': it [bold]fell[/bold]\n"
+    assert shown == [DeprecationWarning, CollapseWarning]

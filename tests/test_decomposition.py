@@ -3,19 +3,19 @@ import torch
 from torch import nn
 
 import anyteacher as at
-from anyteacher.errors import ConfigError, DataError
+from anyteacher.errors import ConfigError, DataError, TapError
 from anyteacher.projectors import MLP, Identity, Linear, LowRank, Orthogonal
 from anyteacher.spectral import decompose
 
 
-class Net(nn.Sequential):
+class Tapped(nn.Sequential):
     def __init__(self, width):
         super().__init__(nn.Conv2d(3, width, 2, 2), nn.BatchNorm2d(width), nn.Dropout(0.5))
 
 
 def distiller(*links):
     return at.Distiller(
-        Net(4).double(), Net(6).double(), links, example=torch.rand(2, 3, 8, 12).double()
+        Tapped(4).double(), Tapped(6).double(), links, example=torch.rand(2, 3, 8, 12).double()
     )
 
 
@@ -56,8 +56,8 @@ def test_modes_statistics_and_gradients_are_left_alone():
 
 def test_an_equal_width_without_a_projector_of_its_own():
     made = at.Distiller(
-        Net(4).double(),
-        Net(4).double(),
+        Tapped(4).double(),
+        Tapped(4).double(),
         [at.Link("1", "1", projector=Identity())],
         example=batches()[0],
     )
@@ -96,6 +96,11 @@ def test_a_link_without_one_is_refused(name, message):
 def test_no_link_with_one():
     with pytest.raises(ConfigError, match=r"No link has a linear projector.*: mlp, alone"):
         at.decompose(distiller(*LINKS[1:3]), batches())
+
+
+def test_batches_of_more_than_images(unchecked):
+    with pytest.raises(TapError, match=r"got a tuple. Of batches of .* \(images for images, _ in"):
+        at.decompose(distiller(LINKS[0]), [(batches()[0], torch.zeros(4))])
 
 
 def test_no_batch():

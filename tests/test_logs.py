@@ -94,3 +94,12 @@ def test_observations_reach_every_logger_with_the_spectrum(tmp_path):
     assert len(scalars) == 4 + 4 + 8
     (tag,) = board.Tags()["histograms"]
     assert board.Histograms(tag)[0].histogram_value.num == 4
+
+
+def test_the_same_numbers_again_are_one_entry(tmp_path):
+    logger = CurveLogger(tmp_path / "c.csv")
+    for value in (1.0, 1.0, 2.0, 1.0):
+        logger.log_metrics({"a": value}, step=3)
+    assert (tmp_path / "c.csv").read_text().split() == ["step,name,value"] + [
+        f"3,a,{value}" for value in ("1.0", "2.0", "1.0")
+    ]

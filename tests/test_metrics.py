@@ -15,6 +15,7 @@ from anyteacher.metrics import (
     DEPTH_NAMES,
     ClassificationMetrics,
     DepthMetrics,
+    MultiLabelMetrics,
     SegmentationMetrics,
     valid_depth,
 )
@@ -154,6 +155,11 @@ def test_nothing_to_measure_is_an_error_that_says_so() -> None:
     metric = state_of(ClassificationMetrics(classes=3), empty)
     with pytest.raises(DataError, match="no image"):
         metric.compute()
+    metric = MultiLabelMetrics(classes=3)
+    with pytest.warns(UserWarning, match="before"), pytest.raises(DataError, match="no image"):
+        metric.compute()
+    with pytest.raises(DataError, match="measure: no image shows"):
+        state_of(metric, (torch.rand(2, 3), torch.zeros(2, 3).long())).compute()
 
 
 def test_valid_depth_takes_the_ends() -> None:
@@ -193,3 +199,37 @@ def test_classification_metrics_equal_scikit_learn(classes: int) -> None:
             for k in ranks
         }
     )
+
+
+def slow_average_precision(scores: list[float], present: list[int]) -> float:
+    """Of one class: at the score of each image that shows it, the share of such images so far."""
+    shares = []
+    for score, y in zip(scores, present, strict=True):
+        if y:
+            above = [z for s, z in zip(scores, present, strict=True) if s >= score]
+            shares.append(sum(above) / len(above))
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_multilabel_metrics_equal_the_slow_reference_and_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 8, (40, 5)) / 8  # many are equal
+    target = (rng.random((40, 5)) < [0.5, 0.1, 0.9, 0.3, 0.0]).astype(int)
+    target[0, :4], target[:, 2] = 1, 1  # class 4 is never there, class 2 always
+    metric: Metric = MultiLabelMetrics(classes=5)
+    for part in (slice(0, 7), slice(7, 8), slice(8, 40)):
+        metric.update(torch.from_numpy(scores[part]), torch.from_numpy(target[part]))
+    found = float(metric.compute()["map"])
+    pairs = zip(scores.T[:4].tolist(), target.T[:4].tolist(), strict=True)
+    slow = [slow_average_precision(s, t) for s, t in pairs]
+    assert found == pytest.approx(sum(slow) / 4)
+    expected = reference.average_precision_score(target[:, :4], scores[:, :4], average="macro")
+    assert found == pytest.approx(expected)
+
+
+def test_multilabel_metrics_of_a_single_class_that_is_shown() -> None:
+    target = torch.tensor([[0, 1], [0, 0], [0, 1]])
+    scores = torch.tensor([[0.9, 0.2], [0.1, 0.6], [0.5, 0.8]])
+    found = state_of(MultiLabelMetrics(classes=2), (scores, target)).compute()["map"]
+    assert float(found) == pytest.approx((1 + 2 / 3) / 2)

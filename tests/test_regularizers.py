@@ -28,7 +28,7 @@ def features(rows=400, width=10):
 
 @pytest.mark.parametrize(
     ("rank", "directions"),
-    [(1, 1), (10, 10), (0.5, 5), (0.01, 1), (0.94, 9), (0.3, 3)],
+    [(1, 1), (10, 10), (4.0, 4), (0.5, 5), (0.01, 1), (0.94, 9), (0.3, 3)],
 )
 def test_a_rank_is_a_number_or_a_share_of_the_width(rank, directions):
     z = features()

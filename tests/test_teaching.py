@@ -50,7 +50,7 @@ def test_names_and_teachers_are_filled_in():
     assert named([alone], Teachers(None))[0].of == ""
     with pytest.raises(ConfigError, match="Two links are named 'x:LogDet'"):
         named([alone, alone], Teachers(None))
-    with pytest.raises(ConfigError, match="names the teacher '', which is not there"):
+    with pytest.raises(ConfigError, match=r"'x<-0' compares .* and the distiller has none. Give"):
         named([at.Link("x", "0")], Teachers(None))
 
 

@@ -9,6 +9,7 @@ from anyteacher.link import Link
 from anyteacher.normalization import IMAGENET, ImageNorm
 from anyteacher.observation import CollapseGuard
 from anyteacher.output import Output
+from anyteacher.prefitting import prefit
 from anyteacher.taps import Tap
 from anyteacher.teacher import Teacher
 
@@ -28,6 +29,7 @@ __all__ = [
     "decompose",
     "losses",
     "methods",
+    "prefit",
     "projectors",
     "regularizers",
     "spectral",

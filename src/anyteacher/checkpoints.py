@@ -44,6 +44,9 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         step = trainer.global_step
         self._due = self._due or (self.every > 0 and step % self.every == 0 and step != self._saved)
         if self._due and not trainer.is_last_batch and not _validation_follows(trainer):
+            # Lightning logs a step after its callbacks. A run that is killed in between would go on
+            # from a checkpoint behind a step that it never logged.
+            trainer._logger_connector.update_train_step_metrics()
             self._write_last(trainer)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "test": "Metrics of a trained student on the test data.",
     "predict": "Predictions of a trained student for a folder of images.",
     "data": "Check a data set: read all of it, and report what it holds and what is broken.",
+    "analyze": "What projectors and losses have done to the features of runs, as a page.",
     "taps": "List the layers of a model that can be tapped.",
     "rooms": "Write a contact sheet of the generated scenes.",
     "demo": "The whole story on built-in data, with a report.",

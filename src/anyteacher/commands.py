@@ -4,8 +4,9 @@ import importlib
 import inspect
 import json
 import time
-from collections.abc import Callable
-from dataclasses import fields
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,55 +24,24 @@ from anyteacher.checkpoints import Checkpoints
 from anyteacher.data import write_contact_sheet
 from anyteacher.data.rooms import SPLITS
 from anyteacher.demo import run_demo
-from anyteacher.errors import ConfigError, DataError, did_you_mean
-from anyteacher.hints import cause
+from anyteacher.errors import CollapseWarning, ConfigError, DataError, did_you_mean, require
 from anyteacher.images import replacing
+from anyteacher.instantiation import finished, instantiate, instantiate_alone
 from anyteacher.methods.named import written_call
 from anyteacher.objective import Objective
 from anyteacher.predict import predict_folder
 from anyteacher.projectors import LevelProjector, Projector
-from anyteacher.report import Table, print_table
+from anyteacher.report import Table, print_table, say
+from anyteacher.results import write_result
 from anyteacher.survey import Candidate, suggest, survey
 from anyteacher.teacher import Teacher
 from anyteacher.teachers import RANDOM, Timm, Torchvision, Transformers
 from anyteacher.weights import load_weights
 
 _CONSOLE = Console()
+# What the metrics of given weights depend on.
+_DECISIVE = ("task", "student", "data", "images_norm")
 _NOT_SAVED = ("config", "output", "resume", "checkpoint_every", "run", "weights")
-
-
-def _say(text: str) -> None:
-    """Prints a sentence as it is, in one line where it goes to a file or pipe."""
-    _CONSOLE.print(
-        text, highlight=False, markup=False, emoji=False, soft_wrap=not _CONSOLE.is_terminal
-    )
-
-
-def _instantiate(
-    parser: ArgumentParser, settings: Namespace
-) -> tuple[experiment.Experiment, dict[str, Any]]:
-    """The experiment, and the arguments of the Trainer."""
-    experiment.set_threads(settings.threads)
-    experiment.seed_all(settings.seed)
-    try:
-        made = parser.instantiate(settings)
-    except Exception as error:
-        # The parser wraps what a constructor raises in an account of its own attempts.
-        own = cause(error)
-        if own is None:
-            raise
-        raise own from error
-    names = [field.name for field in fields(experiment.Experiment)]
-    return experiment.Experiment(**{n: getattr(made, n) for n in names}), dict(vars(made.trainer))
-
-
-def _instantiate_alone(
-    parser: ArgumentParser, settings: Namespace
-) -> tuple[experiment.Experiment, dict[str, Any]]:
-    """The same without what a trained student needs no more: a teacher may be large, or gone."""
-    settings.teacher = None
-    settings.distillation.links, settings.distillation.method = [], ""
-    return _instantiate(parser, settings)
 
 
 def _by_name(value: Any) -> Any:
@@ -107,18 +77,19 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         kept.pop(name, None)
     # With every null in it: the default of a setting may be another.
     config = parser.dump(_by_name(kept), skip_unset=False)
-    made, trainer = _instantiate(parser, settings)
-    module = experiment.fit(
-        made,
-        settings.output,
-        resume=settings.resume,
-        checkpoint_every=settings.checkpoint_every,
-        callbacks=(_Keep(config, settings.output / experiment.CONFIG),),
-        progress=trainer["enable_progress_bar"] is not False,
-        trainer=trainer,
-    )
+    made, trainer = instantiate(parser, settings)
+    with _told_in_a_sentence():
+        module = experiment.fit(
+            made,
+            settings.output,
+            resume=settings.resume,
+            checkpoint_every=settings.checkpoint_every,
+            callbacks=(_Keep(config, settings.output / experiment.CONFIG),),
+            progress=trainer["enable_progress_bar"] is not False,
+            trainer=trainer,
+        )
     if module.trainer.fast_dev_run:
-        _say("A trial of a few batches went through; nothing of it was kept.")
+        say("A trial of a few batches went through; nothing of it was kept.")
     elif module.trainer.is_global_zero:
         kept = next(c for c in module.trainer.callbacks if isinstance(c, Checkpoints))
         found = "" if kept.best is None else f" Best {kept.monitor}: {kept.best:.4f}."
@@ -126,43 +97,59 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         trained = f"Trained in {minutes:.1f} minutes."
         if module.trainer.global_step == done:
             trained = "The run was complete: there was nothing left to train."
-        _say(
+        say(
             f"{trained}{found} The run is in {settings.output}; "
             f"`anyteacher test {settings.output}` measures it on the test data."
         )
     return 0
 
 
-def _weights(settings: Namespace) -> Path:
-    """The weights that are named, or those of the run.
+@contextmanager
+def _told_in_a_sentence() -> Iterator[None]:
+    """Inside, a collapse is told in a sentence and not with a line of the library's code."""
+    others = warnings.showwarning
 
-    Raises:
-        ConfigError: when the run has none yet.
-    """
-    path: Path = settings.weights or settings.run / experiment.STUDENT
-    if settings.weights is None and not path.is_file():
-        raise ConfigError(
-            f"The run in '{settings.run}' is not finished: it has no {path.name}. Go on with "
-            f"`anyteacher fit --resume --output {settings.run}`, or name other weights "
-            "(--weights)."
-        )
-    return path
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CollapseWarning):
+            say(f"Warning: {message}")
+        else:
+            others(message, category, *where, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = others
 
 
 def evaluation(split: str) -> Callable[[ArgumentParser, Namespace], int]:
-    """A command that prints the metrics on a split."""
+    """A command that prints the metrics on a split, and leaves those of the run's own in it."""
 
     def run(parser: ArgumentParser, settings: Namespace) -> int:
-        made, trainer = _instantiate_alone(parser, settings)
-        weights = _weights(settings)
+        changed = _changed(parser, settings)
+        made, trainer = instantiate_alone(parser, settings)
+        weights = settings.weights or finished(settings.run)
         progress = trainer["enable_progress_bar"] is not False
         values = experiment.evaluate(made, weights, split=split, progress=progress, trainer=trainer)
         rows = tuple((name, value) for name, value in values.items())
         if rank_zero_only.rank == 0:
             print_table(Table(("metric", split), rows, f"{type(made.task).__name__}", decimals=4))
+            if changed:
+                say(f"Not kept in the run, which has {'other ' + ' and '.join(changed)}.")
+            else:
+                write_result(settings.run, split, values, weights)
         return 0
 
     return run
+
+
+def _changed(parser: ArgumentParser, settings: Namespace) -> list[str]:
+    """What decides the metrics and is not as it was in training."""
+    yaml = require("yaml")
+    own = yaml.safe_load((settings.run / experiment.CONFIG).read_text())
+    now = yaml.safe_load(parser.dump(_by_name(settings.clone()), skip_unset=False))
+    changed = [name for name in _DECISIVE if own.get(name) != now.get(name)]
+    return ["weights", *changed] if settings.weights else changed
 
 
 def predict(parser: ArgumentParser, settings: Namespace) -> int:
@@ -170,8 +157,8 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
 
     Then the status is 1, so that a script does not take the results for complete.
     """
-    made, _ = _instantiate_alone(parser, settings)
-    load_weights(made.student, _weights(settings))
+    made, _ = instantiate_alone(parser, settings)
+    load_weights(made.student, settings.weights or finished(settings.run))
     information = json.loads((settings.run / experiment.INFO).read_text())
     channels, *size = information["image"]
     resolution = min(size) if settings.resolution < 0 else settings.resolution
@@ -182,10 +169,10 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
     ):
         if result.problem:
             failed += 1
-            _say(f"not read: {result.problem}")
+            say(f"not read: {result.problem}")
         else:
             done += 1
-    _say(f"{done} images predicted into {settings.output}, {failed} not read.")
+    say(f"{done} images predicted into {settings.output}, {failed} not read.")
     if not done:
         raise DataError(f"No image in '{settings.images}' could be read.")
     return 1 if failed else 0
@@ -311,7 +298,7 @@ def rooms(parser: ArgumentParser, settings: Namespace) -> int:
         )
     except OSError as error:
         raise DataError(f"'{settings.show}' cannot be written ({error}).") from error
-    _say(f"{settings.count} scenes are in {path}.")
+    say(f"{settings.count} scenes are in {path}.")
     return 0
 
 

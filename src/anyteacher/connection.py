@@ -171,12 +171,7 @@ class Connection(nn.Module):
         """
         try:
             ours, others = self._pairs(_listed(student), _listed(teacher))
-            projected: Sequence[Tensor | None] = [None] * len(ours)
-            if self.link.direction != "none":
-                projected = self._projected(
-                    ours if self.link.direction == "traditional" else others
-                )
-            return [Compared(*level) for level in zip(ours, others, projected, strict=True)]
+            return [Compared(*level) for level in zip(ours, others, strict=True)]
         except AnyteacherError as error:
             raise self._named(error) from error
 
@@ -198,9 +193,9 @@ class Connection(nn.Module):
     ) -> Tensor:
         ours, others = self._pairs(student, teacher)
         if self.link.direction == "traditional":
-            ours = self._projected(ours)
+            ours = self._projected(ours, others)
         elif self.link.direction == "inverted":
-            others = self._projected(others)
+            others = self._projected(others, ours)
         extras = self._extras(given)
         if isinstance(self.link.loss, LevelLoss):
             loss: Tensor = self.losses[0](ours, others, **extras)
@@ -240,10 +235,13 @@ class Connection(nn.Module):
             return match_grids(ours, theirs, to=link.grid, resize=link.resize)
         return ours, theirs
 
-    def _projected(self, features: list[Tensor]) -> list[Tensor]:
-        if isinstance(self.projector, LevelProjector):
-            return self.projector(features)  # type: ignore[no-any-return]
-        return [self.projector(features[0])]
+    def _projected(self, features: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
+        projector = self.projector
+        if isinstance(projector, _EachLevel):
+            return projector(features, targets)  # type: ignore[no-any-return]
+        if isinstance(projector, LevelProjector):
+            return projector(features)  # type: ignore[no-any-return]
+        return [projector.towards(features[0], targets[0])]
 
     def _extras(self, given: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
         needs = self._loss.needs
@@ -281,9 +279,12 @@ class _EachLevel(LevelProjector):
             level.build(before, after)
             self.levels.append(level)
 
-    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """The projected features, one a level."""
-        return [level(x) for level, x in zip(self.levels, levels, strict=True)]
+    def forward(self, levels: Sequence[Tensor], targets: Sequence[Tensor] = ()) -> list[Tensor]:
+        """The projected features, one a level; what each is compared with is known."""
+        return [
+            cast("Projector", level).towards(x, target)
+            for level, x, target in zip(self.levels, levels, targets, strict=True)
+        ]
 
 
 def _listed(given: Source | Sequence[Source]) -> Sequence[Source]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from anyteacher.distiller import Distiller, evaluating
 from anyteacher.errors import ConfigError, DataError, did_you_mean
+from anyteacher.level import size_of
 from anyteacher.observation import View, moments_of
 from anyteacher.projectors import Projector
 from anyteacher.spectral import Decomposition, Moments, Projected, decompose_moments
@@ -33,12 +34,14 @@ def decompose(
     Raises:
         ConfigError: for a link that is not there, or has no linear projector; where none has.
         DataError: when there is no batch.
+        TapError: for batches that are not images alone.
     """
     device = distiller.step.device
     sums: dict[str, Moments] = {}
     views: dict[str, View] = {}
     with evaluating(distiller):
         for images in batches:
+            size_of(images)
             found = {view.name: view for view in distiller.views(images.to(device))}
             views = _chosen(found, links)
             for name, view in views.items():

@@ -239,7 +239,7 @@ class Distiller(nn.Module):
         what = f"loss of link {', '.join(bad)}" if bad else f"weighted sum of the links is {total}"
         raise NonFiniteError(
             f"At step {int(self.step)} the {what}. A smaller learning rate or weight, a "
-            "normalised feature (teacher_norm) or full precision may help."
+            "normalised feature (student_norm, teacher_norm) or full precision may help."
         )
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:

@@ -117,7 +117,7 @@ def _no_settings(match: re.Match[str], keys: list[str], parser: ArgumentParser) 
 
 def _missing(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
     names = match[1].split(", ")
-    if "run" in names:
+    if {"run", "runs"} & set(names):
         return "give the folder of a run made by `anyteacher fit`."
     return f"{', '.join(names)} must be given, by a flag or in a --config file."
 

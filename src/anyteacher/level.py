@@ -1,7 +1,7 @@
 """One pair of features: where they come from, and how they are laid out."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -51,12 +51,10 @@ class Compared(NamedTuple):
     Attributes:
         student: The student's, before any projection.
         teacher: The teacher's, likewise; None in a link without a teacher.
-        projected: The projected side after its projection; None where nothing is projected.
     """
 
     student: Tensor
     teacher: Tensor | None = None
-    projected: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -116,12 +114,17 @@ def detected(source: Source) -> Layout:
     return replace(detect(source.feature.shape, source.image_size, source.module), grid=None)
 
 
-def size_of(images: Tensor) -> Size:
+def size_of(images: Any) -> Size:
     """Height and width of a batch of images.
 
     Raises:
         TapError: when it is no batch of images, or one of whole numbers.
     """
+    if not isinstance(images, Tensor):
+        raise TapError(
+            f"Images of shape (B, C, H, W) are needed, got a {type(images).__name__}. Of batches "
+            "of images and targets give the images: (images for images, _ in loader)."
+        )
     if images.ndim != 4:
         raise TapError(
             f"Images of shape (B, C, H, W) are needed, got a tensor of shape {tuple(images.shape)}."

@@ -6,7 +6,7 @@ Or, without a teacher, which feature of the student is regularised.
 import math
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from torch import Tensor
 
@@ -151,23 +151,24 @@ class Link:
             )
 
     def check_direction(self) -> None:
-        """Refuses a direction in which the loss has no meaning.
+        """Refuses a direction in which the loss or the projector has no meaning.
 
         Raises:
-            ConfigError: naming the loss, the directions it has, and why.
+            ConfigError: naming the one, the directions it has, and why.
         """
-        if isinstance(self.loss, Regularizer) or self.direction in self.directions:
-            return
-        allowed = " or ".join(f"'{direction}'" for direction in self.directions)
-        raise ConfigError(
-            f"{type(self.loss).__name__} cannot be used with direction='{self.direction}', only "
-            f"with {allowed}: {self.loss.because}."
-        )
+        for part in (self.loss, self.projector):
+            possible = _possible(part)
+            if self.direction not in possible:
+                allowed = " or ".join(f"'{direction}'" for direction in possible)
+                raise ConfigError(
+                    f"{type(part).__name__} cannot be used with direction='{self.direction}', only "
+                    f"with {allowed}: {cast('Loss | Projector', part).because}."
+                )
 
     @property
     def directions(self) -> tuple[Direction, ...]:
         """In which directions of projection the link has a meaning; all for a regulariser."""
-        return self.loss.directions if isinstance(self.loss, Loss) else DIRECTIONS
+        return tuple(way for way in _possible(self.loss) if way in _possible(self.projector))
 
     def _sides(self) -> str:
         sides = (self.student_taps, self.teacher_taps)
@@ -228,6 +229,13 @@ _OF_TEACHER = (
     "of",
 )
 _EXAMPLES = {"loss": "losses.MSE()", "projector": "projectors.Linear()"}
+
+
+def _possible(part: Objective | Projector | LevelProjector) -> tuple[Direction, ...]:
+    """The directions in which a loss or a projector has a meaning."""
+    if isinstance(part, Projector):
+        return *part.directions, "none"  # where it is not used
+    return part.directions if isinstance(part, Loss) else DIRECTIONS
 
 
 def _parsed(taps: Taps) -> tuple[Tap, ...]:

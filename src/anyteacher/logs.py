@@ -32,6 +32,7 @@ class CurveLogger(Logger):  # type: ignore[misc]
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+        self._last: list[tuple[int | None, str, str]] = []
 
     @property
     def name(self) -> str:
@@ -48,8 +49,11 @@ class CurveLogger(Logger):  # type: ignore[misc]
 
     @rank_zero_only  # type: ignore[untyped-decorator]
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Appends the numbers of one step, in a single write."""
+        """Appends the numbers of one step, in a single write; the same again are one entry."""
         rows = [(step, name, repr(float(v))) for name, v in metrics.items() if name != "epoch"]
+        if rows == self._last:
+            return
+        self._last = rows
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerows([_COLUMNS, *rows] if new else rows)

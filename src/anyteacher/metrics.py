@@ -1,14 +1,17 @@
 """Metrics of the tasks, with states that add up.
 
-Every state is a sum, so a result over a validation set does not depend on how the set was cut into
-batches or spread over processes. Each metric returns all its numbers at once, by name, and raises
-`DataError` instead of returning a NaN when it has seen nothing to measure.
+Every state is a sum, or all that was seen where no sum will do, so a result over a validation set
+does not depend on how the set was cut into batches or spread over processes. Each metric returns
+all its numbers at once, by name, and raises `DataError` instead of returning a NaN when it has seen
+nothing to measure.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.utilities import dim_zero_cat
 
 from anyteacher.errors import DataError
 
@@ -194,3 +197,47 @@ class ClassificationMetrics(Metric):
             raise DataError("There was no image to measure.")
         shares = self.hits.double() / self.images
         return {f"top{rank}": share for rank, share in zip(self.ranks, shares, strict=True)}
+
+
+class MultiLabelMetrics(Metric):
+    """The mean over classes of the average precision (`map`), exact: from all scores of the set.
+
+    The average precision of a class is the mean, over the images that show it, of the share of
+    such images among those that score at least as high. Classes that no image shows have none, and
+    are left out.
+
+    Args:
+        classes: number of classes.
+    """
+
+    full_state_update = False
+    scores: list[Tensor]
+    targets: list[Tensor]
+
+    def __init__(self, *, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("targets", [], dist_reduce_fx="cat")
+
+    def update(self, scores: Float[Tensor, "b classes"], target: Int[Tensor, "b classes"]) -> None:
+        """Adds a batch of probabilities, and 1 where a class is in the image, else 0."""
+        self.scores.append(scores)
+        self.targets.append(target)
+
+    def compute(self) -> dict[str, Tensor]:
+        """`map`.
+
+        Raises:
+            DataError: when no image shows any class.
+        """
+        seen = len(self.targets) > 0
+        target = dim_zero_cat(self.targets) if seen else torch.zeros(0, self.classes)
+        shown = target.any(0)
+        if not shown.any():
+            raise DataError("There is nothing to measure: no image shows any of the classes.")
+        scores = dim_zero_cat(self.scores)
+        value = multilabel_average_precision(
+            scores[:, shown], target[:, shown], num_labels=int(shown.sum()), validate_args=False
+        )
+        return {"map": value}

@@ -132,6 +132,16 @@ class View(NamedTuple):
     projector: Projector | None
     compared: Compared
 
+    @torch.no_grad()
+    def projected(self) -> Tensor | None:
+        """The projected side (B, C, *grid); None where nothing is, or all levels are at once."""
+        student, teacher = self.compared
+        if self.projector is None or teacher is None:
+            return None
+        if self.direction == "inverted":
+            return self.projector.towards(teacher, student)
+        return self.projector.towards(student, teacher)
+
     @property
     def is_decomposable(self) -> bool:
         """Whether it has a linear projector, and features with rows that belong together."""

@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter,
 from lightning.pytorch import Trainer
 from torch import nn
 
-from anyteacher import commands
+from anyteacher import commands, findings
 from anyteacher import data as _data  # noqa: F401  (its classes become known by name)
 from anyteacher import tasks as _tasks  # noqa: F401
 from anyteacher.data.loading import DataModule
@@ -115,6 +115,26 @@ def _taps(parser: ArgumentParser) -> Handler:
     return commands.taps
 
 
+def _analyze(parser: ArgumentParser) -> Handler:
+    parser.add_argument("runs", type=Path, nargs="+", help="Folders of runs made by `fit`.")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        help="The page; analysis.html in the run, or beside several.",
+    )
+    parser.add_argument(
+        "--images", type=int, default=256, help="Validation images to measure each run on."
+    )
+
+    def of_experiment() -> ArgumentParser:
+        own = ArgumentParser(exit_on_error=False, allow_abbrev=False, print_config=None)
+        _add_experiment(own)
+        return own
+
+    return lambda _, settings: findings.analyze(of_experiment, settings)
+
+
 def _rooms(parser: ArgumentParser) -> Handler:
     parser.add_argument("--show", type=Path, default=Path("rooms.png"), help="PNG file to write.")
     parser.add_argument("--split", default="train", help="train, val or test.")
@@ -137,6 +157,7 @@ _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "test": _evaluation("test"),
     "predict": _predict,
     "data": _data,
+    "analyze": _analyze,
     "taps": _taps,
     "rooms": _rooms,
     "demo": _demo,
@@ -177,4 +198,6 @@ def make_parser(command: str, description: str) -> tuple[ArgumentParser, Handler
         parser.usage = "anyteacher data check CONFIG [--data.SETTING VALUE …]"
     elif command == "predict":
         parser.usage = "anyteacher predict RUN --images FOLDER [--SETTING VALUE …]"
+    elif command == "analyze":
+        parser.usage = "anyteacher analyze RUN … [--output FILE] [--images N]"
     return parser, handler

@@ -171,6 +171,8 @@ class TrailingEnergy(Regularizer):
                 "TrailingEnergy's schedule needs both a start and a positive number of steps, got "
                 f"start={start} and steps={steps}."
             )
+        # A file or a flag may say 8.0 where it means 8.
+        rank, start = _number(rank), start if energy is not None else _number(start)
         _check(rank, energy)
         if start is not None:
             _check(*(start, None) if energy is None else (None, start))
@@ -232,6 +234,11 @@ class TrailingEnergy(Regularizer):
         super()._load_from_state_dict(state_dict, prefix, *args)
         if (basis := getattr(self, "basis", None)) is not None:
             self._follows = bool(basis.any())
+
+
+def _number(rank: int | float | None) -> int | float | None:
+    # 1.0 stays: it may be meant for the whole width, and is refused.
+    return int(rank) if isinstance(rank, float) and rank > 1 and rank.is_integer() else rank
 
 
 def _check(rank: int | float | None, energy: int | float | None) -> None:

@@ -98,6 +98,12 @@ def named(links: Sequence[Link], teachers: Teachers) -> tuple[Link, ...]:
         of = link.of
         if not of and link.teacher_taps and len(teachers.by_name) == 1:
             of = next(iter(teachers.by_name))
+        if link.teacher_taps and not teachers.by_name:
+            raise ConfigError(
+                f"Link '{link.taps_by_name}' compares the student with a teacher, and the "
+                "distiller has none. Give it one, or a link with a loss of the student alone such "
+                "as regularizers.TrailingEnergy(0.25)."
+            )
         if link.teacher_taps and of not in teachers.by_name:
             raise ConfigError(
                 f"Link '{link.taps_by_name}' names the teacher '{of}', which is not "

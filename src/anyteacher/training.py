@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from anyteacher.connection import Connection
+from anyteacher.data.loading import DataModule
 from anyteacher.distiller import Distiller
 from anyteacher.errors import NonFiniteError
 from anyteacher.link import Link
@@ -15,6 +16,7 @@ from anyteacher.logs import Interval, log_observations
 from anyteacher.losses import LogitLoss
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
+from anyteacher.prefitting import prefit
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.teacher import Teacher
 
@@ -26,7 +28,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     """The whole of training: the task's loss plus the links' losses, one optimiser, the metrics.
 
     Sizes are found from the training images when a fit starts; a random teacher is calibrated on
-    them. Outside of a fit the teachers are not needed and not run.
+    them, and projectors that average over batches are filled. Outside of a fit the teachers are not
+    needed and not run.
 
     Args:
         task: What is learned.
@@ -54,13 +57,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._teachers, self._links = dict(teachers or {}), links
         self._looks = Interval(observe_every)
         self.images_norm = images_norm or ImageNorm()
-        self._seed: int | None = None
-        self._weights: set[str] = set()
+        self._seed, self._weights = cast("int | None", None), set[str]()
         self.val_metrics = task.metrics().clone(prefix="val/")
         self.test_metrics = task.metrics().clone(prefix="test/")
-        scale, shift = ImageNorm().to(self.images_norm)
-        self.register_buffer("_scale", scale, persistent=False)
-        self.register_buffer("_shift", shift, persistent=False)
+        for name, part in zip(("_scale", "_shift"), ImageNorm().to(self.images_norm), strict=True):
+            self.register_buffer(name, part, persistent=False)
         self.distiller = Distiller(student, {}, [], images_norm=self.images_norm)
 
     @property
@@ -71,13 +72,13 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def setup(self, stage: str) -> None:
         """Finds the sizes on training images, before the optimiser and any wrapper see them."""
         if stage == "fit" and self._links and not self.distiller.links:
-            self._connect()
+            self.connect(self.trainer.datamodule)
         # Known before a wrapper flattens and shards them.
         self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
 
-    def _connect(self) -> None:
-        images = self.trainer.datamodule.first_images(_CALIBRATION_IMAGES)
-        images = self._normalized(images)
+    def connect(self, data: DataModule) -> None:
+        """Finds the links' sizes and calibrates random teachers on the first training images."""
+        images = self.normalized(data.first_images(_CALIBRATION_IMAGES))
         for teacher in self._teachers.values():
             if not teacher.calibrated:
                 teacher.feed(self.images_norm)
@@ -89,17 +90,20 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             example=images[:2],
             images_norm=self.images_norm,
         )
+        more = data.images_in_order(_CALIBRATION_BATCH)
+        prefit(self.distiller, map(self.normalized, more))
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
 
-    def _normalized(self, images: Tensor) -> Tensor:
+    def normalized(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the student and the distiller are fed."""
         plain = self.images_norm == ImageNorm()
         return images if plain else images * self._scale + self._shift
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
-        output: Tensor = self.student(self._normalized(images))
+        output: Tensor = self.student(self.normalized(images))
         return output
 
     def on_train_start(self) -> None:
@@ -122,7 +126,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
         output = self.distiller(
-            self._normalized(batch["image"]),
+            self.normalized(batch["image"]),
             targets=self.task.classes_in(batch),
             indices=batch.get("index"),
             observe=self._looks.at(self.global_step),

@@ -7,6 +7,7 @@ import torch
 from benchmarks.memory import peak_bytes
 from benchmarks.spectral import Ways
 from benchmarks.timing import Settings
+from benchmarks.workloads import encoder_decoders
 
 from benchmarks import spectral
 
@@ -37,8 +38,9 @@ def test_the_tables_are_whole(settings):
         spectral.against_svdvals(100, [(4, 1), (8, 6)], settings),
         spectral.against_size([20, 30], [4], settings),
         spectral.share_of_step(10, 128, settings),  # enough rows for the rank
+        spectral.cost_of_observing([encoder_decoders(2, 16, 8)], settings),
     ]
-    assert [len(table.rows) for table in tables] == [2, 2, 6]
+    assert [len(table.rows) for table in tables] == [2, 2, 6, 1]
     for table in tables:
         for row in table.rows:
             assert len(row) == len(table.columns)

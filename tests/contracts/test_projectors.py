@@ -12,9 +12,11 @@ from torch import nn
 
 import anyteacher as at
 import anyteacher.projectors
+from anyteacher.errors import ConfigError
 from anyteacher.projectors import (
     ABF,
     MLP,
+    ClosedForm,
     Ensemble,
     Identity,
     LevelProjector,
@@ -39,6 +41,7 @@ TABLE = {
     LowRank: Row(lambda: LowRank(1)),
     Ensemble: Row(lambda: Ensemble(2)),
     Identity: Row(Identity, ((4, 4), (1, 1)), learns=False),
+    ClosedForm: Row(lambda: ClosedForm(bias=True), learns=False),
 }
 LEVEL_TABLE: dict[type[LevelProjector], Callable[[], LevelProjector]] = {ABF: lambda: ABF(3)}
 CASES = [(cls, widths) for cls, row in TABLE.items() for widths in row.widths]
@@ -56,12 +59,19 @@ def test_every_projector_is_in_its_table_and_public(base, table):
     assert {cls.__name__ for cls in table} <= set(anyteacher.projectors.__all__)
 
 
+def built(cls, before, after):
+    """A projector in single precision; one that is fitted has been."""
+    projector = TABLE[cls].make()
+    projector.build(before, after)
+    if projector.fitted:
+        projector(torch.randn(3 * before, before), torch.randn(3 * before, after))
+    return projector
+
+
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].__name__}-{case[1][0]}-{case[1][1]}")
 def case(request):
     cls, widths = request.param
-    projector = TABLE[cls].make()
-    projector.build(*widths)
-    return projector.double(), *widths
+    return built(cls, *widths).double(), *widths
 
 
 def test_maps_and_vectors_are_projected_place_by_place(case):
@@ -94,9 +104,7 @@ def test_it_copies_and_its_state_comes_back(case):
     expected = projector(x)
     assert torch.equal(copy.deepcopy(projector)(x), expected)
     torch.manual_seed(1)
-    other = TABLE[type(projector)].make()
-    other.build(before, after)
-    other.double()
+    other = built(type(projector), before, after).double()
     other.load_state_dict(projector.state_dict())
     torch.testing.assert_close(other(x), expected, atol=1e-12, rtol=0)
 
@@ -106,8 +114,7 @@ def test_it_is_the_same_for_the_same_seed(case):
     x, outputs = torch.randn(3, before), []
     for _ in range(2):
         torch.manual_seed(3)
-        projector = TABLE[type(case[0])].make()
-        projector.build(before, after)
+        projector = built(type(case[0]), before, after)
         outputs.append(projector(x))
     assert torch.equal(*outputs)
     assert (projector.in_features, projector.out_features) == (before, after)
@@ -123,6 +130,10 @@ def test_in_a_link_only_student_and_projector_learn(cls, direction, tokens):
     teacher = nn.Sequential(embed, nn.Flatten(2), Transpose()) if tokens else nn.Sequential(embed)
     taps = ("", "2" if tokens else "0")
     link = at.Link(*taps, projector=TABLE[cls].make(), direction=direction)
+    if direction not in cls.directions:
+        with pytest.raises(ConfigError, match=f"with 'inverted' or 'none': {cls.because}"):
+            link.check_direction()
+        return
     images = torch.rand(3, 3, 8, 12)
     distiller = at.Distiller(student, teacher, [link], example=images)
     output = distiller(images)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import anyteacher.tasks
 from anyteacher.errors import ConfigError, DataError
-from anyteacher.tasks import Classification, Depth, Segmentation, Task
+from anyteacher.tasks import Classification, Depth, MultiLabel, Segmentation, Task
 
 SIZE = (12, 20)  # height differs from width
 BATCH = 3
@@ -65,6 +65,15 @@ TABLE = {
         dtype=torch.float32,
         in_units=lambda x: torch.allclose(x.sum(-1), torch.ones(x.shape[:-1])),
         best=lambda target: one_hot(target, 10),
+    ),
+    MultiLabel: Row(
+        make=lambda: MultiLabel(5),
+        target=lambda: torch.tensor([[1.0, 0, 0, 1, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0]]),
+        nothing=lambda target: None,
+        shape=(5,),
+        dtype=torch.float32,
+        in_units=lambda x: bool(((x >= 0) & (x <= 1)).all()),
+        best=lambda target: 40 * target - 20,
     ),
 }
 

@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
@@ -168,6 +169,23 @@ def test_the_epoch_is_asked_for_where_it_is_known():
     expected.sampler.set_epoch(3)
     loader.sampler.set_epoch(7)  # as a framework may
     assert numbers(loader) == numbers(expected)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 5, 8, 23])
+def test_images_in_order_are_shared_batch_by_batch(count, processes):
+    data, shares = DigitsData(batch_size=4), []
+    data.train = Numbers(count)
+    for rank in range(processes):
+        data.trainer = SimpleNamespace(world_size=processes, global_rank=rank)
+        shares.append([x.flatten().int().tolist() for x in data.images_in_order(5)])
+    assert len({len(share) for share in shares}) == 1
+    assert all(batch for share in shares for batch in share)
+    size = max(5, processes)
+    whole = [list(range(at, min(at + size, count))) for at in range(0, count, size)]
+    if whole and len(whole[-1]) < processes:
+        del whole[-1]  # too few for all
+    assert [sorted(itertools.chain(*parts)) for parts in zip(*shares, strict=True)] == whole
 
 
 def test_first_images_are_those_of_the_set_in_its_own_order():

@@ -17,7 +17,7 @@ from anyteacher.data import DigitsData
 from anyteacher.experiment import Distillation, Experiment, fit, seed_all
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
-from anyteacher.projectors import MLP
+from anyteacher.projectors import MLP, ClosedForm
 from anyteacher.tasks import Classification
 from anyteacher.teachers import Random
 
@@ -45,6 +45,7 @@ def run(folder, processes):
         Link("0", "stages.1", warmup=5),
         Link("1", "stages.0", direction="traditional", projector=MLP(), compare="pooled"),
         Link("1", "stages.1", weight=0.0, name="idle"),
+        Link("1", "stages.0", projector=ClosedForm(bias=True), name="closed form"),
     ]
     experiment = Experiment(
         Classification(10),

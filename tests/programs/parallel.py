@@ -17,6 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 import anyteacher as at
+from anyteacher.observation import Observation
 
 STEPS, BATCH, WORLD = 3, 4, 2
 
@@ -39,8 +40,8 @@ def distiller() -> at.Distiller:
     return at.Distiller(model(4), model(6), links, example=example)
 
 
-def train(run: nn.Module, rank: int | None) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Gradients of the last step and parameters after it."""
+def train(run: nn.Module, rank: int | None) -> tuple[list[torch.Tensor], ...]:
+    """Gradients of the last step, parameters after it, and what was seen of the features in it."""
     run.train()
     optimizer = torch.optim.SGD([p for p in run.parameters() if p.requires_grad], lr=0.1)
     generator = torch.Generator().manual_seed(1)
@@ -48,12 +49,18 @@ def train(run: nn.Module, rank: int | None) -> tuple[list[torch.Tensor], list[to
         images = torch.rand(BATCH, 3, 8, 12, dtype=torch.float64, generator=generator)
         if rank is not None:
             images = images.chunk(WORLD)[rank]
-        out = run(images)
+        out = run(images, observe=True)
         loss = out.prediction.square().mean() + out.total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return [whole(p.grad) for p in run.parameters()], [whole(p) for p in run.parameters()]
+    seen = [number for found in out.observations.values() for number in numbers(found)]
+    return [whole(p.grad) for p in run.parameters()], [whole(p) for p in run.parameters()], seen
+
+
+def numbers(observation: Observation) -> list[torch.Tensor]:
+    terms = vars(observation.decomposition) if observation.decomposition else {}
+    return [v for v in (*vars(observation).values(), *terms.values()) if torch.is_tensor(v)]
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:

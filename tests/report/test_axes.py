@@ -57,3 +57,13 @@ def test_what_has_no_place():
     assert not any(map(drawable, (math.nan, math.inf, -math.inf, 1e200)))
     assert drawable(0.0)
     assert not drawable(0.0, log=True)
+
+
+@pytest.mark.parametrize("high", [1, 2, 7, 16, 32, 100, 512])
+def test_what_is_counted_has_ticks_from_one_that_do_not_crowd(high):
+    places = [value for value, _ in Axis(0.5, high + 0.5, 0, 100).counted(6)]
+    assert places[0] == 1
+    assert all(place == int(place) and place <= high for place in places)
+    gaps = [b - a for a, b in pairwise(places)]
+    assert all(gap >= 0.5 * max(gaps) for gap in gaps)
+    assert len(places) <= 9

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from anyteacher.report import Table, print_table
+from anyteacher.report import Table, print_table, say
 
 
 def printed(table, width=80, terminal=False):
@@ -37,3 +37,8 @@ def test_a_pipe_gets_every_row_in_one_line():
     (row,) = [line for line in shown.splitlines() if "x" in line]
     assert "x" * 90 in row
     assert "y" * 90 in row
+
+
+def test_a_sentence_is_printed_as_it_is_and_in_one_line(capsys):
+    say("a:smile: [red]b[/red] " + "c" * 200)
+    assert capsys.readouterr().out == "a:smile: [red]b[/red] " + "c" * 200 + "\n"

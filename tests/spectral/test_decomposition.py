@@ -206,3 +206,34 @@ def test_what_cannot_be_decomposed_is_refused():
         with pytest.raises(NonFiniteError, match="finite features and a finite projector"):
             decompose(z_s, z_t, torch.zeros(4, 6))
         z_s[0, 0] = 0
+
+
+@pytest.mark.parametrize("direction", ["inverted", "traditional"])
+def test_the_rank_of_a_product_in_single_precision_is_not_lost_in_doubles(direction):
+    """The zeros of a low-rank projector are rounding of its own precision, not of the moments'."""
+    z_s, z_t = torch.randn(200, 12).double(), torch.randn(200, 20).double()
+    shape = (12, 20) if direction == "inverted" else (20, 12)
+    weight = torch.randn(shape[0], 3) @ torch.randn(3, shape[1])
+    assert float(torch.linalg.svdvals(weight.double())[3]) > 0
+    exact = decompose(z_s, z_t, weight, direction=direction)
+    summed = decompose_moments(Moments.of(z_s, z_t), weight, direction=direction)
+    for found in (exact, summed):
+        assert int(found.rank) == 3
+        assert float(found.regularisation) > 0.1
+
+
+def test_a_factorisation_that_fails_is_done_again_in_double(monkeypatch):
+    z_s, z_t = features(9, 4).float(), features(9, 6, 1).float()
+    weight = torch.randn(4, 6)
+    expected = decompose(z_s, z_t, weight)
+    right = torch.linalg.svd
+
+    def svd(matrix, **settings):
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return right(matrix, **settings)
+
+    monkeypatch.setattr(torch.linalg, "svd", svd)
+    found = decompose(z_s, z_t, weight)
+    for name, value in vars(expected).items():
+        torch.testing.assert_close(getattr(found, name), value)

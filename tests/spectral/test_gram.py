@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anyteacher.spectral.gram import Slope, attach, finite, gram, precise
+from anyteacher.spectral.gram import Slope, attach, eigh, finite, gram, precise
 
 
 def features(rows, width):
@@ -98,3 +98,48 @@ def test_no_copy_of_the_features_is_kept():
         return attach(z, products, products.matrix.trace(), slope)
 
     assert kept_bytes(forward) <= z.numel() * 4 + 4 * 16  # the input, the mean, the slope
+
+
+def failing(monkeypatch, how):
+    """Makes torch's decomposition fail in single precision, as LAPACK's does now and then."""
+    right = torch.linalg.eigh
+
+    def eigh(matrix):
+        if matrix.dtype == torch.float64:
+            return right(matrix)
+        if how == "raises":
+            raise torch.linalg.LinAlgError("failed to converge")
+        values, vectors = right(matrix)
+        values[-2] = float("nan")
+        return values, vectors
+
+    monkeypatch.setattr(torch.linalg, "eigh", eigh)
+
+
+@pytest.mark.parametrize("how", ["gives nan", "raises"])
+def test_a_decomposition_that_fails_is_done_again_in_double(monkeypatch, how):
+    z = torch.randn(40, 6)
+    matrix = z.mT @ z
+    expected = torch.linalg.eigvalsh(matrix.double()).float()
+    failing(monkeypatch, how)
+    values, vectors = eigh(matrix)
+    assert values.dtype == vectors.dtype == torch.float32
+    torch.testing.assert_close(values, expected)
+    torch.testing.assert_close(vectors @ values.diag() @ vectors.mT, matrix, rtol=1e-4, atol=1e-4)
+
+
+def test_dead_channels_and_scales_far_apart():
+    """A matrix of the kind for which one LAPACK gave NaN."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        scales = 10 ** (-12 * torch.rand(64, generator=generator))
+        alive = torch.rand(64, generator=generator) < 0.4
+        z = torch.randn(200, 64, generator=generator).relu() * scales * alive
+        values, vectors = eigh(z.mT @ z)
+        assert values.isfinite().all()
+        assert vectors.isfinite().all()
+
+
+def test_what_is_not_finite_counts_as_zeros():
+    values, _ = eigh(torch.full((3, 3), float("nan")))
+    assert values.tolist() == [0.0, 0.0, 0.0]

@@ -278,6 +278,21 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
         places = range(min(count, len(self.train)))  # type: ignore[arg-type]
         return torch.stack([self.train[place]["image"] for place in places])
 
+    def images_in_order(self, size: int) -> Iterator[Tensor]:
+        """All images of the training set in its own order, in batches (n, C, H, W).
+
+        Several processes share each batch, every n-th image of it for each; none gets an empty one.
+
+        Args:
+            size: Images in a batch, of all processes together; the last may have fewer.
+        """
+        processes = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        count, size = len(self.train), max(size, processes)  # type: ignore[arg-type]
+        for start in range(0, count - processes + 1, size):
+            places = range(start + rank, min(start + size, count), processes)
+            yield torch.stack([self.train[place]["image"] for place in places])
+
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled by (seed, epoch), this process's share; goes on where it was saved."""
         self._loader = ResumableLoader(

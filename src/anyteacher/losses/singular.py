@@ -10,6 +10,7 @@ from torch import Tensor
 from anyteacher.errors import ConfigError, LayoutError
 from anyteacher.losses.base import LevelLoss, Levels, Scalar, comparable, full_precision, whole
 from anyteacher.losses.gram import gram, inverse_root
+from anyteacher.spectral.gram import eigh
 
 
 @full_precision
@@ -136,7 +137,7 @@ def _eigenpairs(
     """
     fixed = products.detach()
     # What is not finite is no matter for the decomposition; it comes back by the change below.
-    values, vectors = torch.linalg.eigh(torch.where(fixed.isfinite(), fixed, 0.0))
+    values, vectors = eigh(torch.where(fixed.isfinite(), fixed, 0.0))
     values, vectors = values.flip(-1), vectors.flip(-1)
     leading = vectors[..., :count]
     change = vectors.mT @ (products - fixed) @ leading  # zero, and carries the derivative

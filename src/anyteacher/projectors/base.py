@@ -6,6 +6,7 @@ alone. It is written without sizes; the link finds them and calls `build`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import ConfigError
+from anyteacher.spectral import Projected
 
 _ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
@@ -42,7 +44,17 @@ class Projector(nn.Module, ABC):
 
     A final subclass makes its parameters in `build` and applies them in `forward`. A linear one
     overrides `affine` too, so that its links can be decomposed.
+
+    Attributes:
+        directions: In which directions of projection it has a meaning.
+        because: Why not in the other, for the message.
+        fitted: Whether `forward` takes what its output is compared with as a second argument, and
+            fits to it.
     """
+
+    directions: ClassVar[tuple[Projected, ...]] = ("inverted", "traditional")
+    because: ClassVar[str] = ""
+    fitted: ClassVar[bool] = False
 
     in_features: int = 0
     out_features: int = 0
@@ -62,6 +74,18 @@ class Projector(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Float[Tensor, "b c *grid"]) -> Float[Tensor, "b d *grid"]:
         """The projected feature, same positions, `out_features` channels."""
+
+    def towards(
+        self, x: Float[Tensor, "b c *grid"], target: Float[Tensor, "b _ *_"]
+    ) -> Float[Tensor, "b d *grid"]:
+        """The projected feature, fitted to what it is compared with where the projector does that.
+
+        Args:
+            x: The feature to project.
+            target: What it is compared with.
+        """
+        projected: Tensor = self(x, target) if self.fitted else self(x)
+        return projected
 
     def affine(self) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
         """The projector as one matrix and an offset; overridden by those that are linear.

@@ -6,20 +6,28 @@
 True
 """
 
+from anyteacher.report.bars import BarChart, Bars
 from anyteacher.report.blocks import Block, Facts, Pictures, Scale, Table, png
+from anyteacher.report.heatmap import HeatMap, Panel
 from anyteacher.report.intervals import Interval, IntervalChart
 from anyteacher.report.lines import LineChart, Series
 from anyteacher.report.machine import machine_facts, usable_cores
+from anyteacher.report.matrix import Matrix
 from anyteacher.report.page import Page, Section, write_page
-from anyteacher.report.terminal import print_table
+from anyteacher.report.terminal import print_table, say
 
 __all__ = [
+    "BarChart",
+    "Bars",
     "Block",
     "Facts",
+    "HeatMap",
     "Interval",
     "IntervalChart",
     "LineChart",
+    "Matrix",
     "Page",
+    "Panel",
     "Pictures",
     "Scale",
     "Section",
@@ -28,6 +36,7 @@ __all__ = [
     "machine_facts",
     "png",
     "print_table",
+    "say",
     "usable_cores",
     "write_page",
 ]

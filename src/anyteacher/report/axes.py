@@ -71,6 +71,12 @@ class Axis:
             for k in range(first, last + 1)
         ]
 
+    def counted(self, count: int) -> list[tuple[float, str]]:
+        """About `count` whole numbers from 1, which is among them: for what is counted."""
+        found = [tick for tick in self.ticks(count, whole=True) if tick[0] > 1]
+        gap = found[1][0] - found[0][0] if len(found) > 1 else 1.0
+        return [(1.0, "1"), *(tick for tick in found if tick[0] - 1 > gap / 2)]
+
 
 def span(values: Sequence[float], log: bool = False) -> tuple[float, float]:
     """The range of an axis that shows all these values with a little air around them."""

@@ -81,7 +81,7 @@ class Table(Block):
             cells[:1] = [f'<th scope="row">{inline(cell)}</th>' for cell in row[:1]]
             body += f"<tr>{''.join(cells)}</tr>"
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-        return _captioned(table, self.caption, note(self.note))
+        return captioned(table, self.caption, note(self.note))
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Pictures(Block):
         )
         scales = "".join(scale.html() for scale in self.scales)
         scales = f'<div class="scales">{scales}</div>' if scales else ""
-        return _captioned(table, self.caption, scales + note(self.note))
+        return captioned(table, self.caption, scales + note(self.note))
 
 
 def png(picture: UInt8[Tensor, "3 h w"]) -> bytes:
@@ -193,7 +193,7 @@ def note(text: str) -> str:
     return f'<p class="note">{inline(text)}</p>' if text else ""
 
 
-def _captioned(table: str, caption: str, below: str) -> str:
+def captioned(table: str, caption: str, below: str) -> str:
     """A table in a box that scrolls sideways, also by keyboard, under a caption that stays."""
     name = escape(caption or "Table")
     above = f'<p class="caption">{inline(caption)}</p>' if caption else ""

@@ -1,4 +1,4 @@
-"""The tables of a report in the terminal."""
+"""The tables of a report, and sentences, in the terminal."""
 
 from rich import box
 from rich.console import Console
@@ -9,6 +9,14 @@ from rich.text import Text
 from anyteacher.report.blocks import Table
 
 _ANY_WIDTH = 10_000
+
+
+def say(text: str) -> None:
+    """Prints a sentence as it is, in one line where it goes to a file or pipe."""
+    console = Console()
+    console.print(
+        text, highlight=False, markup=False, emoji=False, soft_wrap=not console.is_terminal
+    )
 
 
 def print_table(table: Table, console: Console | None = None) -> None:

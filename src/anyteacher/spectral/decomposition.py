@@ -79,13 +79,14 @@ def decompose(
         bias: Its offset.
         direction: Which of the two it is.
         tolerance: Singular values of the projector up to this share of the largest count as zero;
-            else what rounding makes of zeros.
+            else what rounding makes of zeros in the projector's own precision.
 
     Raises:
         LayoutError: when there is no row or the projector does not join the two.
         NonFiniteError: when a feature or the projector is infinite or not a number.
     """
     moments = Moments.of(z_s, z_t)
+    tolerance = _rounding(weight) if tolerance is None else tolerance
     weight, bias = _checked(moments, weight, bias, direction)
     dtype = moments.student.dtype
     compared, projected = (z_s, z_t) if direction == "inverted" else (z_t, z_s)
@@ -123,6 +124,7 @@ def decompose_moments(
         LayoutError: when the projector does not join the two.
         NonFiniteError: when a feature or the projector is infinite or not a number.
     """
+    tolerance = _rounding(weight) if tolerance is None else tolerance
     weight, bias = _checked(moments, weight, bias, direction)
     inverted = direction == "inverted"
     with torch.autocast(weight.device.type, enabled=False):
@@ -165,19 +167,32 @@ def _checked(
     return weight.detach().to(like), None if bias is None else bias.detach().to(like)
 
 
+def _rounding(weight: Tensor) -> float:
+    """What rounding makes of a singular value of zero, as a share of the largest.
+
+    In the precision in which the projector was made, that of a product such as `LowRank`'s, however
+    precise the moments are.
+    """
+    eps: float = torch.finfo(weight.dtype).eps
+    return max(weight.shape) * eps
+
+
 def _svd(weight: Tensor, direction: Projected) -> tuple[Tensor, Tensor, Tensor]:
     """With a whole basis of the compared side, and of the student's where that is the other."""
     whole = weight.shape[0] > weight.shape[1] or direction == "traditional"
-    left, values, right = torch.linalg.svd(weight, full_matrices=whole)
+    try:
+        left, values, right = torch.linalg.svd(weight, full_matrices=whole)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        # Single precision may fail where double does not.
+        found = torch.linalg.svd(weight.double(), full_matrices=whole)
+        left, values, right = (part.to(weight.dtype) for part in found)
     return left, values, right
 
 
 def _assembled(
-    moments: Moments, errors: Tensor, values: Tensor, student: Tensor, tolerance: float | None
+    moments: Moments, errors: Tensor, values: Tensor, student: Tensor, tolerance: float
 ) -> Decomposition:
     """From the loss along each direction of the compared side, and the student's own directions."""
-    if tolerance is None:
-        tolerance = max(len(errors), len(student)) * torch.finfo(values.dtype).eps
     rank = (values > tolerance * values[0]).sum()
     kept = torch.arange(len(errors), device=errors.device) < rank
     transfer, regularisation = (errors * kept).sum(), (errors * ~kept).sum()

@@ -127,9 +127,37 @@ def _square(z: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
     return matrix
 
 
-def finite(matrix: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
-    """Zeros in the place of a matrix that is not finite, which no decomposition takes."""
+def finite(matrix: Float[Tensor, "*b m m"]) -> Float[Tensor, "*b m m"]:
+    """Zeros in the place of matrices that are not finite, which no decomposition takes."""
     return torch.where(matrix.isfinite().all(), matrix, 0.0)
+
+
+def eigh(
+    matrix: Float[Tensor, "*b m m"],
+) -> tuple[Float[Tensor, "*b m"], Float[Tensor, "*b m m"]]:
+    """Eigenvalues of symmetric matrices, the smallest first, and their eigenvectors.
+
+    Zeros are taken for matrices that are not finite. In single precision LAPACK's divide and
+    conquer fails on some finite matrices, and gives NaN: seen where most channels are dead and the
+    others of very different scales. These are done again in double.
+    """
+    matrix = finite(matrix)
+    if matrix.device.type == "cpu" and matrix.dtype == torch.float32:
+        if torch.compiler.is_compiling():  # which cannot look at values
+            return _in_double(matrix)
+        try:
+            values, vectors = torch.linalg.eigh(matrix)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            return _in_double(matrix)
+        good = (values.sum() + vectors.sum()).isfinite()
+        return (values, vectors) if good else _in_double(matrix)
+    values, vectors = torch.linalg.eigh(matrix)
+    return values, vectors
+
+
+def _in_double(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(matrix.double())
+    return values.to(matrix.dtype), vectors.to(matrix.dtype)
 
 
 def attach(

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from anyteacher.errors import ConfigError
-from anyteacher.spectral.gram import Slope, attach, finite, gram, precise
+from anyteacher.spectral.gram import Slope, attach, eigh, finite, gram, precise
 from anyteacher.spectral.subspace import top_subspace
 
 # From eigenvalues, the smallest first, to a number and its derivative by each of them.
@@ -219,7 +219,7 @@ def _measured(
     z = precise(z)
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         products = gram(z, centre=centre, reduce=reduce)
-        values, vectors = torch.linalg.eigh(finite(products.matrix))
+        values, vectors = eigh(products.matrix)
         value, slopes = measure(values.clamp(min=0))
         level, others = torch.zeros_like(value), slice(None)
         if kept is not None:

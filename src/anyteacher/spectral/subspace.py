@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.spectral.gram import finite
+from anyteacher.spectral.gram import eigh, finite
 
 ITERATIONS = 2  # of the power method at each step; the subspace barely moves between steps
 
@@ -46,7 +46,7 @@ def top_subspace(
     """
     matrix = finite(matrix)
     if start is None:
-        leading: Tensor = torch.linalg.eigh(matrix).eigenvectors
+        leading: Tensor = eigh(matrix)[1]
         return leading.flip(1)[:, :rank].contiguous()
     basis = start.to(matrix.dtype)
     for _ in range(ITERATIONS):

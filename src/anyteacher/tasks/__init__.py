@@ -3,6 +3,7 @@
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.tasks.classification import Classification
 from anyteacher.tasks.depth import Depth
+from anyteacher.tasks.multilabel import MultiLabel
 from anyteacher.tasks.segmentation import Segmentation
 
-__all__ = ["Batch", "Classification", "Depth", "Segmentation", "Task"]
+__all__ = ["Batch", "Classification", "Depth", "MultiLabel", "Segmentation", "Task"]

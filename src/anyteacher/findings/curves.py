@@ -1,0 +1,156 @@
+"""Logged curves as charts: over the steps of training, one line an arm or one a quantity."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import torch
+
+from anyteacher.errors import ConfigError
+from anyteacher.findings.arms import Arm
+from anyteacher.logs import Curve
+from anyteacher.report import Block, HeatMap, LineChart, Panel, Series
+
+STEP = "training step"
+_DECADES = 1e-5  # that a logarithmic axis spans at most: rounding is no result
+
+_TERMS = {
+    "transfer": "knowledge transfer",
+    "regularisation": "spectral regularisation",
+    "total": "both",
+}
+_RANKS = {"projector_rank": "projector", "centred_rank": "student's feature"}
+
+
+def mean_curve(arm: Arm, name: str) -> Curve:
+    """A logged number, mean over the seeds, at the steps that all of them logged; may be empty."""
+    curves = [dict(finding.run.curves.get(name, [])) for finding in arm.findings]
+    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+    return [(step, fmean(curve[step] for curve in curves)) for step in steps]
+
+
+def is_logged(arm: Arm, link: str) -> bool:
+    """Whether every run of the arm has logged what it saw of a link."""
+    return bool(mean_curve(arm, f"spectra/{link}/energy"))
+
+
+def thinned(curve: Curve, most: int) -> Curve:
+    """At most so many points of a curve, evenly spread, the first and the last among them."""
+    if len(curve) <= most:
+        return curve
+    places = [round(i * (len(curve) - 1) / (most - 1)) for i in range(most)]
+    return [curve[place] for place in places]
+
+
+def terms(arm: Arm, link: str, points: int) -> Block | None:
+    """The two terms of a link's loss and their sum over training; None where none was logged.
+
+    Each line has at most so many points; so for the other charts.
+    """
+    curves = {label: mean_curve(arm, f"spectra/{link}/{key}") for key, label in _TERMS.items()}
+    return _chart(
+        "The two terms of the loss",
+        "mean squared error per element",
+        curves,
+        _seeds(arm)
+        + "Both add up to the squared error between the compared features, whatever the link's own "
+        "loss is.",
+        points=points,
+        log=True,
+    )
+
+
+def ranks(arm: Arm, link: str, points: int) -> Block | None:
+    """Effective ranks over training; None where none was logged."""
+    curves = {label: mean_curve(arm, f"spectra/{link}/{key}") for key, label in _RANKS.items()}
+    return _chart(
+        "Effective ranks",
+        "effective rank, in directions",
+        curves,
+        _seeds(arm)
+        + "The exponential of the entropy of the energies' shares: of the squared singular values, "
+        "and of the student's centred feature on one batch.",
+        points=points,
+    )
+
+
+def spectrum(arm: Arm, link: str) -> Block | None:
+    """The projector's singular values over training, a panel a seed; None where none was logged."""
+    panels = []
+    for finding in arm.findings:
+        prefix = f"spectra/{link}/singular_values/"
+        found = {n: c for n, c in finding.run.curves.items() if n.startswith(prefix)}
+        if not found:
+            continue
+        curves = [dict(found[f"{prefix}{i}"]) for i in range(len(found))]
+        steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+        rows = torch.tensor([[curve[step] for step in steps] for curve in curves])
+        panels.append(Panel(f"seed {finding.run.seed_text}", steps, rows))
+    return drawn_or_none(
+        HeatMap,
+        "Singular values of the projector",
+        STEP,
+        "number, the largest first",
+        "singular value",
+        panels,
+        "Each column shows the values last logged. Equal steps of lightness are equal ratios.",
+    )
+
+
+def between_arms(
+    arms: Sequence[Arm],
+    names: Mapping[str, str],
+    title: str,
+    y_label: str,
+    *,
+    points: int,
+    note: str = "",
+) -> Block | None:
+    """One line an arm, mean over its seeds; None where no arm has logged it.
+
+    Args:
+        arms: Which may be shown.
+        names: Of the logged number, by the arm's name; other arms have no line.
+        title: What the chart shows.
+        y_label: What is measured, with its unit.
+        points: Of a line at most.
+        note: For the reader.
+    """
+    curves = {arm.name: mean_curve(arm, names.get(arm.name, "")) for arm in arms}
+    if not any(curves.values()):
+        return None
+    # An arm without a curve keeps its place, so that the others look alike in all charts.
+    nothing = [(next(curve for curve in curves.values() if curve)[0][0], math.nan)]
+    kept = {name: curve or nothing for name, curve in curves.items()}
+    return _chart(title, y_label, kept, note, points=points)
+
+
+def drawn_or_none(kind: type[Block], *arguments: object) -> Block | None:
+    """A figure; None where it cannot be drawn, for want of values or of finite ones."""
+    try:
+        return kind(*arguments)
+    except ConfigError:
+        return None
+
+
+def _chart(
+    title: str,
+    y_label: str,
+    curves: Mapping[str, Curve],
+    note: str,
+    *,
+    points: int,
+    log: bool = False,
+) -> Block | None:
+    there = {label: thinned(curve, points) for label, curve in curves.items() if curve}
+    series = [
+        Series(label, [step for step, _ in curve], [value for _, value in curve])
+        for label, curve in there.items()
+    ]
+    values = [value for line in series for value in line.y]
+    log = log and bool(values) and min(values) > _DECADES * max(values)
+    return drawn_or_none(LineChart, title, STEP, y_label, series, log, note)
+
+
+def _seeds(arm: Arm) -> str:
+    return f"Mean over {len(arm.findings)} seeds. " if len(arm.findings) > 1 else ""

@@ -1,0 +1,255 @@
+"""What was measured of a run's features, as tables, charts and pictures."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from anyteacher import pictures
+from anyteacher.analysis import DROPPED, Analysis, Directions, Measured
+from anyteacher.findings.arms import Arm
+from anyteacher.findings.curves import drawn_or_none, thinned
+from anyteacher.findings.detail import Detail
+from anyteacher.report import (
+    BarChart,
+    Bars,
+    Block,
+    LineChart,
+    Matrix,
+    Pictures,
+    Scale,
+    Series,
+    Table,
+    png,
+)
+
+_SHOWN = 32  # bars: more would be too thin on a telephone
+_LEAST = 1e-6  # of the energy: what holds less is not drawn
+_REACH = 2.5  # standard deviations to the ends of a colour scale
+_SIDES = ("teacher", "projected", "student")
+
+
+def energies(measured: Measured, points: int) -> Block | None:
+    """How the energy of each feature is spread over its principal directions."""
+    sides = {
+        "teacher": measured.teacher,
+        "projected": measured.projected,
+        "student": measured.student,
+    }
+    return energy_chart(
+        {name: values for name, values in sides.items() if values is not None},
+        "Energy by principal direction",
+        points,
+    )
+
+
+def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block | None:
+    """Shares of energy over principal directions, a line a name; None where all are constant.
+
+    Args:
+        spectra: Energies by name, the largest first.
+        title: What the chart shows.
+        points: Of a line at most.
+    """
+    series = []
+    for name, values in spectra.items():
+        shares = 100 * values / values.sum()
+        kept = [(i, s) for i, s in enumerate(shares.tolist(), 1) if s > 100 * _LEAST]
+        if kept:
+            places, drawn = zip(*thinned(kept, points), strict=True)
+            series.append(Series(name, places, drawn))
+    note = (
+        "Of the centred feature on the validation images. What holds less than a millionth is left "
+        "out: a line that ends early is a feature of fewer directions."
+    )
+    label = "share of the feature's energy, %"
+    return drawn_or_none(LineChart, title, "principal direction", label, series, True, note)
+
+
+def directions(measured: Measured) -> Block | None:
+    """Which of the teacher's principal directions are used, and which are dropped."""
+    found = measured.directions
+    if found is None or len(found.teacher) == 0:
+        return None
+    inverted = measured.direction == "inverted"
+    part = "comes from it" if inverted else "lies along it"
+    side = "feature" if inverted else "student"
+    shown = min(_SHOWN, len(found.teacher))
+    return drawn_or_none(
+        BarChart,
+        "The teacher's principal directions",
+        "the teacher's principal direction, the strongest first",
+        "share of energy, %",
+        [
+            Bars("of the teacher", (100 * found.teacher[:shown]).tolist()),
+            Bars(f"of the projected {side}: what {part}", (100 * found.projected[:shown]).tolist()),
+        ],
+        found.dropped[:shown].tolist(),
+        "dropped",
+        dropped_text(found),
+    )
+
+
+def dropped_text(found: Directions) -> str:
+    """How many directions are dropped, and what they hold."""
+    count, dropped = len(found.teacher), int(found.dropped.sum())
+    first = f" The first {_SHOWN} are shown." if count > _SHOWN else ""
+    return (
+        f"{dropped} of {count} directions are dropped, with {percent(found.energy_dropped)} of the "
+        f"teacher's energy: for the energy that they hold, less than {100 * DROPPED:.0f} % passes "
+        f"of what passes of the direction that passes most strongly. A linear map can read "
+        f"{percent(found.recovered)} of the teacher's energy back from the projected feature."
+        f"{first}"
+    )
+
+
+def percent(share: float) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.125)
+    '12.5 %'
+    """
+    return f"{100 * share:.1f} %"
+
+
+def alignment(analysis: Analysis) -> Block | None:
+    """The alignment of every feature of the student with every one of the teachers."""
+    if analysis.alignment is None:
+        return None
+    students, teachers, values = analysis.alignment
+    return Matrix(
+        students,
+        teachers,
+        values.tolist(),
+        "CKA",
+        "Centred kernel alignment (CKA) of the compared features",
+        "student \\ teacher",
+        "Linear, from 0 to 1, before any projection, on the smallest grid of the features shown. "
+        "With fewer rows than channels it is too large.",
+    )
+
+
+def components(analysis: Analysis, detail: Detail) -> Block | None:
+    """The first principal components on the sample images; None where no feature is a map."""
+    columns, cells = ["image"], [_samples(analysis.samples, detail.edge)]
+    for measured in analysis.links:
+        for side in _SIDES:
+            if side in measured.pictures:
+                name = measured.name if len(analysis.links) > 1 else ""
+                columns.append(f"{side} {name}".strip())
+                cells.append(component_picture(_bounded(measured.pictures[side], detail.edge)))
+    if len(columns) == 1:
+        return None
+    rows = [
+        (f"{number}", [png(column[number - 1]) for column in cells])
+        for number in range(1, min(detail.samples, len(analysis.samples)) + 1)
+    ]
+    return Pictures(
+        columns,
+        rows,
+        "Principal components on the first validation images",
+        "Lightness is the first component and hue the next two, all in units of the first one's "
+        "deviation: a grey picture has one component. In print, lightness alone shows the first. "
+        "Where there is a teacher, the signs of the other sides' components follow its own.",
+        [Scale("first component, standard deviations", f"−{_REACH}", f"{_REACH}", _lightness())],
+    )
+
+
+def component_picture(
+    scores: Float[Tensor, "b 3 h w"],
+) -> UInt8[Tensor, "b 3 h w"]:
+    """Three components as a colour: the first as lightness, the others as hue and chroma.
+
+    In Oklab, with less chroma towards black and white, where the screen has none.
+    """
+    bounded = (scores.double() / _REACH).clamp(-1, 1)
+    light = 0.575 + 0.365 * bounded[:, :1]
+    room = torch.cos(0.5 * math.pi * 0.9 * bounded[:, :1])
+    lab = torch.cat([light, 0.13 * room * bounded[:, 1:2], 0.13 * room * bounded[:, 2:]], dim=1)
+    colors = pictures.oklab_to_srgb(lab.movedim(1, -1)).clamp(0, 1).movedim(-1, 1)
+    return (colors * 255).round().to(torch.uint8)
+
+
+def _lightness() -> UInt8[Tensor, "256 3"]:
+    steps = torch.linspace(-_REACH, _REACH, 256)
+    scores = torch.stack([steps, torch.zeros(256), torch.zeros(256)])[None, :, :, None]
+    return component_picture(scores)[0, :, :, 0].T.contiguous()
+
+
+def _samples(images: Float[Tensor, "b c h w"], edge: int) -> UInt8[Tensor, "b 3 h w"]:
+    """Images of any normalisation and number of channels, each from its darkest to its brightest.
+
+    Args:
+        images: The images.
+        edge: Pixels of their longer side at most.
+    """
+    shown = _bounded(images if images.shape[1] == 3 else images.mean(1, keepdim=True), edge)
+    low, high = (end(shown.flatten(1), 1).values for end in (torch.min, torch.max))
+    span = (high - low).clamp(min=1e-6)[:, None, None, None]
+    return pictures.image((shown - low[:, None, None, None]) / span)
+
+
+def _bounded(maps: Float[Tensor, "b c h w"], edge: int) -> Float[Tensor, "b c i j"]:
+    """Maps of at most so many positions along a side; larger ones are averaged."""
+    longer = max(maps.shape[2:])
+    if longer <= edge:
+        return maps
+    size = [max(1, round(side * edge / longer)) for side in maps.shape[2:]]
+    return F.interpolate(maps.float(), size, mode="bilinear", antialias=True)
+
+
+def seeds_table(arm: Arm) -> Table:
+    """The measurements of every link, a row for each link and seed; what exists for none is out."""
+    links = [] if arm.first.analysis is None else arm.first.analysis.links
+    several = len(links) > 1
+    rows = [
+        [f"{f'{first.name}, ' if several else ''}{finding.run.seed_text}", *_cells(measured)]
+        for first in links
+        for finding in arm.findings
+        if finding.analysis is not None
+        for measured in finding.analysis.links
+        if measured.name == first.name
+    ]
+    names = ["link and seed" if several else "seed", *_NUMBERS]
+    shown = [place for place in range(len(names)) if any(row[place] != _NONE for row in rows)]
+    notes = [_NUMBERS[names[place]] for place in shown if _NUMBERS.get(names[place])]
+    return Table(
+        [names[place] for place in shown],
+        [[row[place] for place in shown] for row in rows],
+        "Every seed, on its validation images",
+        " ".join(notes),
+    )
+
+
+_NONE = "–"
+# By the name of a column, what a reader must know of it.
+_NUMBERS = {
+    "transfer": "Transfer and regularisation are the two terms of the loss, as mean squared errors "
+    "per element.",
+    "regularisation": "",
+    "projector's rank": "",
+    "student's rank": "Ranks are effective ranks, of the student's centred feature.",
+    "CKA": "CKA is of the student's and the teacher's feature, before any projection.",
+    "dropped": "Dropped are directions of the teacher, with their share of its energy; recovered "
+    "is what of its energy can be read back from the projected feature.",
+    "recovered": "",
+}
+
+
+def _cells(measured: Measured) -> list[str]:
+    terms, found = measured.decomposition, measured.directions
+    dropped = _NONE
+    if found is not None:
+        count = f"{int(found.dropped.sum())} of {len(found.teacher)}"
+        dropped = f"{count} ({percent(found.energy_dropped)})"
+    return [
+        _NONE if terms is None else f"{float(terms.transfer):.4g}",
+        _NONE if terms is None else f"{float(terms.regularisation):.4g}",
+        _NONE if terms is None else f"{float(terms.effective_rank):.1f}",
+        f"{measured.student_rank:.1f}",
+        _NONE if measured.cka is None else f"{measured.cka:.3f}",
+        dropped,
+        _NONE if found is None else percent(found.recovered),
+    ]

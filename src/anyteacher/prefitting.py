@@ -1,0 +1,65 @@
+"""Projectors that average over batches, fitted before training."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from anyteacher.distiller import Distiller
+from anyteacher.errors import LayoutError
+from anyteacher.level import size_of
+from anyteacher.projectors import ClosedForm
+from anyteacher.seeding import forked
+
+
+@torch.no_grad()
+def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
+    """Fills the averages of projectors that keep some: `projectors.ClosedForm(decay=…)`.
+
+    Takes as many batches as they need, none where no projector waits for any. The features are
+    those of a step of training in the present mode, without a loss; the student's buffers and the
+    random state stay as they are. Where there are too few images, the first step of training says
+    so.
+
+    Args:
+        distiller: Before its training.
+        batches: Batches of images (B, C, H, W), normalised as in training. Under data parallelism
+            each process gives its own, and all of them equally many.
+
+    Raises:
+        LayoutError: naming the link, when its features do not fit together.
+        TapError: for batches that are not images alone.
+    """
+    device = distiller.step.device
+    waiting = [p for p in distiller.modules() if isinstance(p, ClosedForm) and not p.is_ready]
+    if not waiting:
+        return
+    with forked(torch.initial_seed()), _unchanged(distiller.student):
+        for images in batches:
+            size_of(images)
+            for view in distiller.views(images.to(device)):
+                if isinstance(view.projector, ClosedForm) and view.projector in waiting:
+                    teacher = cast("Tensor", view.compared.teacher)
+                    _add(view.projector, teacher, view.compared.student, view.name)
+            if all(projector.is_ready for projector in waiting):
+                return
+
+
+def _add(projector: ClosedForm, teacher: Tensor, student: Tensor, name: str) -> None:
+    try:
+        projector.prefit(teacher, student)
+    except LayoutError as error:
+        raise LayoutError(f"Link '{name}': {error}") from error
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Buffers, such as running statistics, outside as they were before."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in model.named_buffers():
+            buffer.copy_(before[name])

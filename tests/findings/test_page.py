@@ -1,0 +1,246 @@
+"""The page: what it says whoever wins, what it says is missing, and that a browser draws it."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import browser
+import pytest
+import torch
+
+from anyteacher.findings.arms import arms_of, compared, differences
+from anyteacher.findings.detail import fitting
+from anyteacher.findings.page import finding_text, make_page, paired_table, results_table
+from anyteacher.report import write_page
+
+LOWER, SAME, HIGHER = [0.11, 0.19, 0.16], [0.22, 0.27, 0.26], [0.30, 0.41, 0.35]
+ALONE = [0.20, 0.30, 0.25]
+WORDS = {
+    "better": "other is better than alone by 3 seeds",
+    "worse": "other is worse than alone by 3 seeds",
+    "undecided": "other cannot be told from alone by 3 seeds",
+}
+
+
+def made(found):
+    return make_page(found, compared(found), differences(found))
+
+
+def fitted(found):
+    return fitting(lambda detail: make_page(found, compared(found), differences(found), detail))
+
+
+def text(page):
+    tree = ET.fromstring(page.html().removeprefix("<!DOCTYPE html>"))
+    return " ".join("".join(tree.find("body").itertext()).split())
+
+
+def logged(link="a<-b", steps=range(0, 60, 3), width=3):
+    names = ("transfer", "regularisation", "total", "projector_rank", "centred_rank", "energy")
+    curves = {
+        f"spectra/{link}/{n}": [(s, 1 / (s + 1 + i)) for s in steps] for i, n in enumerate(names)
+    }
+    for i in range(width):
+        curves[f"spectra/{link}/singular_values/{i}"] = [(s, 2.0**-i / (s + 1)) for s in steps]
+    return {**curves, "val/top1": [(s, 0.5) for s in steps]}
+
+
+@pytest.fixture
+def two(finding):
+    """An arm `alone` and an arm `other` with given test results."""
+
+    def make(values, mode="max", **options):
+        rows = [("alone", ALONE, {}), ("other", values, {"distillation": {"weight": 2.0}})]
+        return arms_of(
+            [
+                finding(
+                    f"runs/{name}-{seed}",
+                    seed=seed,
+                    settings=settings,
+                    tested={"top1": value},
+                    mode=mode,
+                    **options,
+                )
+                for name, results, settings in rows
+                for seed, value in enumerate(results)
+            ]
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("values", [LOWER, SAME, HIGHER])
+def test_the_words_follow_the_interval_whoever_wins(two, mode, values):
+    arms = two(values, mode)
+    verdict = compared(arms).pairs["other"].verdict
+    lower = "better" if mode == "min" else "worse"
+    higher = "worse" if mode == "min" else "better"
+    assert verdict == {0.11: lower, 0.22: "undecided", 0.30: higher}[values[0]]
+    shown = text(made(arms))
+    assert f"By the 95 % intervals: {WORDS[verdict]}." in shown
+    assert all(words not in shown for v, words in WORDS.items() if v != verdict)
+    assert finding_text(arms, compared(arms)) in shown
+
+
+def test_the_tables_show_every_run_and_the_paired_difference(two):
+    arms = two(HIGHER)
+    comparison = compared(arms)
+    table = results_table(arms, comparison)
+    assert [row[:2] for row in table.rows] == [
+        (name, str(seed)) for name in ("alone", "other") for seed in range(3)
+    ]
+    assert [row[4] for row in table.rows] == ["0.2", "0.3", "0.25", "0.3", "0.41", "0.35"]
+    (row,) = paired_table(arms, comparison).rows
+    numbers = [float(n) for n in re.findall(r"[\d.]+", row[1].replace("−", "-"))]
+    paired = comparison.pairs["other"]
+    assert numbers == pytest.approx([paired.mean, paired.low, paired.high], abs=0.001)
+    assert row[2:] == ("3", "3 of 3")
+    shown = text(made(arms))
+    assert "difference in test top1 [95 %]" in shown
+    assert "which also chose the weights" not in shown
+
+
+def test_untested_runs_are_compared_on_validation_data_and_the_page_says_so(two):
+    curves = {"val/top1": [(1, 0.5)]}
+    tested = two(HIGHER, curves=curves)
+    arms = [
+        replace(a, findings=tuple(replace(f, run=replace(f.run, tested=None)) for f in a.findings))
+        for a in tested
+    ]
+    shown = text(made(arms))
+    assert "difference in best validation top1" in shown
+    assert "Not every run was tested" in shown
+    assert "anyteacher test RUN" in shown
+
+
+def test_one_shared_seed_has_no_interval(finding):
+    arms = arms_of(
+        [
+            finding("runs/alone", tested={"top1": 0.5}),
+            finding("runs/other", tested={"top1": 0.6}, settings={"distillation": {"weight": 2}}),
+        ]
+    )
+    assert paired_table(arms, compared(arms)).rows == [("other", "–", "1", "–")]
+    assert "By the 95 % intervals" not in text(made(arms))
+
+
+def test_arms_without_a_common_metric_are_not_compared(finding):
+    arms = arms_of([finding("r/a"), finding("r/b", monitor="miou", settings={"task": {}})])
+    assert "The arms are not compared: they have no common metric" in text(made(arms))
+
+
+def said(finding, analysis, curves=None, **options):
+    """The text of a page of one run."""
+    return text(made(arms_of([finding("r/one", analysis=analysis, curves=curves, **options)])))
+
+
+def test_what_is_missing_is_said_and_only_then(finding, analysis, measured):
+    whole = said(finding, analysis(), logged())
+    old = said(finding, analysis())
+    assert "Nothing of its spectra was logged" in old
+    assert "Nothing of its spectra was logged" not in whole
+    alone = measured(teacher=None, projected=None, cka=None, directions=None, projector="")
+    shown = said(finding, replace(analysis(alone), alignment=None), logged())
+    assert "There is no teacher" in shown
+    assert "There is no teacher" not in whole
+    shown = said(finding, analysis(measured(pictures={})), logged())
+    assert "one vector an image, so there are no pictures" in shown
+    assert "no pictures" not in whole
+    shown = said(finding, analysis(measured(direction="none", projected=None, directions=None)))
+    assert "Nothing is projected" in shown
+    assert "Its projection is not one matrix" in whole  # this one has no decomposition
+    assert "Its projection is not one matrix" not in shown
+    assert "It has no links" in said(finding, None, linked=False)
+    assert "shown at the taps of the other arms" in said(finding, analysis(alone), linked=False)
+
+
+def test_several_links_have_a_section_each(finding, analysis, measured):
+    page = made(arms_of([finding(analysis=analysis(measured("x"), measured("y")))]))
+    titles = [section.title for section in page.sections]
+    assert titles == [
+        "Results",
+        "The features",
+        "The features: x",
+        "The features: y",
+        "How it was measured",
+    ]
+
+
+def test_side_by_side_shows_the_same_tap_of_all_arms(finding, analysis, measured):
+    one = finding("r/a", analysis=analysis(measured("l")), curves=logged("l"))
+    other = finding(
+        "r/b", analysis=analysis(measured("m")), curves=logged("m"), settings={"task": {}}
+    )
+    page = made(arms_of([one, other]))
+    (section,) = [s for s in page.sections if s.title == "Side by side"]
+    assert [block.title for block in section.blocks] == [
+        "The student's a: energy by principal direction",
+        "The student's a: effective rank during training",
+    ]
+    for block in section.blocks:
+        assert [line.label for line in block.series] == ["a", "b"]
+    elsewhere = finding(
+        "r/b", analysis=analysis(measured("m", student_tap="c")), settings={"task": {}}
+    )
+    assert "Side by side" not in [s.title for s in made(arms_of([one, elsewhere])).sections]
+
+
+@pytest.fixture(params=[(2, 5), (10, 1)], ids=["two arms", "ten arms"])
+def large(request, finding, analysis, measured):
+    """Ten runs, three links each, wide features, long logs and pictures of noise."""
+    arms, seeds = request.param
+    noise = {side: torch.randn(4, 3, 56, 56) for side in ("teacher", "projected", "student")}
+    names = ["layer2<-blocks.5", "layer3<-blocks.8", "layer4<-blocks.11"]
+    wide = torch.logspace(0, -4, 512).double()
+    links = [
+        measured(
+            name, student_tap=name[:6], pictures=noise, student=wide, teacher=wide, projected=wide
+        )
+        for name in names
+    ]
+    images = torch.rand(4, 3, 224, 224)
+    many = replace(analysis(*links), samples=images)
+    curves = {}
+    for name in names:
+        curves |= logged(name, range(0, 100_000, 100), 128)
+    return arms_of(
+        [
+            finding(
+                f"runs/{arm}-{seed}",
+                seed=seed,
+                settings={"distillation": {"weight": float(weight)}},
+                curves=curves,
+                tested={"top1": 0.5 + 0.01 * seed * weight},
+                analysis=many,
+            )
+            for weight, arm in enumerate("abcdefghij"[:arms], 1)
+            for seed in range(seeds)
+        ]
+    )
+
+
+def test_ten_runs_stay_below_three_megabytes_and_load_nothing(large):
+    html = fitted(large).html()
+    assert len(html.encode()) < 3_000_000
+    assert not re.search(r"https?:|@import|url\(|<script|\b(src|href)=\"(?!data:|#)", html)
+    # Pictures of one seed an arm: the image, and three sides of three links.
+    samples = 4 if len(large) == 2 else 2
+    assert html.count("<img") == len(large) * samples * (1 + 9)
+    assert ("the page shows less of each" in html) == (samples < 4)
+
+
+@pytest.mark.skipif(browser.BROWSER is None, reason="no Chromium on PATH to open the page with")
+def test_a_browser_draws_every_figure_of_ten_runs(large, tmp_path):
+    path = tmp_path / "page.html"
+    write_page(fitted(large), path)
+    assert browser.complaints(path, tmp_path) == []
+    found = browser.seen(path, tmp_path)
+    assert browser.not_drawn(found) == []
+    kinds = [figure["kind"] for figure in found["seen"]]
+    # Two charts of results, the intervals only where seeds are shared; two a tap side by side; and
+    # for each link of an arm four charts, and a heat map of its seeds.
+    arms, seeds = len(large), len(large[0].findings)
+    assert kinds.count("svg") == 1 + (seeds > 1) + 3 * 2 + arms * 3 * (4 + seeds)
+    assert (kinds.count("table"), kinds.count("img")) == (arms, (80 if arms == 2 else 20 * arms))
+    assert found["wide"] <= 0
