@@ -180,7 +180,7 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
 
 def check_data(parser: ArgumentParser, settings: Namespace) -> int:
     """Reads all data of a configuration and reports; the status is 1 where something is broken."""
-    made, _ = _instantiate_alone(parser, settings)
+    made, _ = instantiate_alone(parser, settings)
     made.task.check_data(made.data.facts())
     return 0 if check(made.data, _CONSOLE) else 1
 

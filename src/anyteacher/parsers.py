@@ -99,7 +99,7 @@ def _predict(parser: ArgumentParser) -> Handler:
     return commands.predict
 
 
-def _data(parser: ArgumentParser) -> Handler:
+def _check_data(parser: ArgumentParser) -> Handler:
     _add_experiment(parser)
     return commands.check_data
 
@@ -156,7 +156,7 @@ _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "validate": _evaluation("val"),
     "test": _evaluation("test"),
     "predict": _predict,
-    "data": _data,
+    "data": _check_data,
     "analyze": _analyze,
     "taps": _taps,
     "rooms": _rooms,

@@ -111,5 +111,5 @@ def test_impossible_settings(settings, message):
 def test_impossible_views():
     with pytest.raises(ConfigError, match="positive size, got 0 x 3"):
         check_view((0, 3), "crop")
-    with pytest.raises(ConfigError, match="No way to fit 'cropp'. Did you mean crop"):
+    with pytest.raises(ConfigError, match=r"No way to fit 'cropp'. Did you mean crop"):
         check_view((3, 3), "cropp")
