@@ -166,13 +166,13 @@ def fit(
     """
     last = folder / "checkpoints" / LAST
     check_new(folder, resume=resume)
+    experiment.task.check_data(experiment.data.facts())
     folder.mkdir(parents=True, exist_ok=True)
     start = last if resume and last.exists() else None
     if start is None:  # what an attempt without a checkpoint left there is no part of this run
         (folder / CURVES).unlink(missing_ok=True)
     options = dict(trainer or {})
     task, decay = experiment.task, experiment.optimization.ema
-    task.check_data(experiment.data.facts())
     loggers: list[Any] = [CurveLogger(folder / CURVES)]
     if tensorboard:
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))

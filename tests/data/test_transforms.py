@@ -65,7 +65,9 @@ def test_a_crop_moves_all_alike():
 @pytest.mark.parametrize(("before", "after"), [(12, 4), (4, 12), (90, 30), (30, 90)])
 def test_the_middle_of_a_resized_pixel_lies_where_the_image_has_it(before, after):
     """By a whole factor: the image's ramp and the depth under it agree to the pixel's width."""
-    moved = seen(View((0, 0, 3, before), (3, after), (0, 0, 3, after)))
+    sample = ramp(3, before)
+    del sample["normals"]  # which would not survive being stretched
+    moved = apply(View((0, 0, 3, before), (3, after), (0, 0, 3, after)), sample, ImageNorm())
     centres = (torch.arange(after) + 0.5) * before / after
     image = moved["image"][0, 0] * 255 + 0.5
     inner = slice(after // 4, -(after // 4))  # at its ends a ramp stops, which blurs

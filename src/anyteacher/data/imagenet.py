@@ -112,6 +112,7 @@ def _synsets(devkit: Path) -> dict[int, str]:
     try:
         synsets = require("scipy.io").loadmat(path, squeeze_me=True)["synsets"]
         rows = [(int(s["ILSVRC2012_ID"]), str(s["WNID"]), int(s["num_children"])) for s in synsets]
-    except (OSError, KeyError, ValueError) as error:
+    # As in `nyu.read_matlab`: a broken file makes the decoder raise nearly anything.
+    except Exception as error:
         raise DataError(f"Cannot read the classes from '{path}': {error}") from error
     return {number: name for number, name, children in rows if children == 0}

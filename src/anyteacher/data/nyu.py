@@ -38,7 +38,8 @@ def read_matlab(path: Path, key: str) -> np.ndarray[Any, Any]:
     """
     try:
         values: np.ndarray[Any, Any] = require("scipy.io").loadmat(path)[key]
-    except (OSError, KeyError, ValueError, NotImplementedError) as error:
+    # A broken file makes the decoder raise nearly anything: IndexError, TypeError, struct.error, …
+    except Exception as error:
         raise DataError(f"Cannot read '{key}' from '{path}': {error}") from error
     return values.reshape(-1)
 

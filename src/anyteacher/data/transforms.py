@@ -72,9 +72,10 @@ def _resize(pixels: Any, size: Any, *_: Any, **__: Any) -> Any:
     return tv_tensors.wrap(nearest(_plain(pixels), (size[0], size[1])), like=pixels)
 
 
-def _resized_crop(pixels: Any, *box: int, size: Any, **_: Any) -> Any:
-    """The box is top, left, height and width, as torchvision calls it."""
-    return _resize(V.crop(pixels, *box), size)
+def _resized_crop(pixels: Any, *box: int, size: Any, **options: Any) -> Any:
+    """torchvision gives top, left, height and width of the box, by place or by name."""
+    named = {key: options[key] for key in ("top", "left", "height", "width") if key in options}
+    return _resize(V.crop(pixels, *box, **named), size)
 
 
 def _mirrored(axis: int) -> Any:
