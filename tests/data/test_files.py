@@ -34,7 +34,7 @@ def test_names_are_sorted_and_hidden_ones_left_out(tmp_path):
     with pytest.raises(DataError, match=r"no file \*.csv in"):
         names_in(tmp_path, ".csv")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no image in .*empty"):
+    with pytest.raises(DataError, match=r"no image in .*empty"):
         names_in(tmp_path / "empty")
 
 
@@ -43,17 +43,17 @@ def test_partners_differ_in_their_ending_alone(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert partners(["1.jpg", "d/2.jpg"], tmp_path) == ["1.png", "d/2.bmp"]
-    with pytest.raises(DataError, match="1 of 2 images have no file .* the first is 3.jpg"):
+    with pytest.raises(DataError, match=r"1 of 2 images have no file .* the first is 3.jpg"):
         partners(["1.jpg", "3.jpg"], tmp_path)
     (tmp_path / "1.bmp").touch()
-    with pytest.raises(DataError, match="holds both 1.* Which one is meant"):
+    with pytest.raises(DataError, match=r"holds both 1.* Which one is meant"):
         partners(["1.jpg"], tmp_path)
 
 
 def test_a_folder_and_a_list(tmp_path):
     assert need_folder(tmp_path, "x") == tmp_path
     with pytest.raises(
-        DataError, match="no folder .*no'. Give the root of a data set with a and b"
+        DataError, match=r"no folder .*no'. Give the root of a data set with a and b"
     ):
         need_folder(tmp_path / "no", "a and b")
     (tmp_path / "list").write_text("one\r\n\n two \n")
@@ -65,7 +65,7 @@ def test_a_folder_and_a_list(tmp_path):
 def test_labels_are_numbered_anew(tmp_path):
     path = layouts.save(tmp_path / "m.png", layouts.halves(3, 9))
     assert Relabel({3: 0, 9: 255}, "mine")(path).unique().tolist() == [0, 255]
-    with pytest.raises(DataError, match="m.png holds the label 9, which mine does not have"):
+    with pytest.raises(DataError, match=r"m.png holds the label 9, which mine does not have"):
         Relabel({3: 0}, "mine")(path)
     with pytest.raises(DataError, match="holds the labels 3, 9"):
         Relabel({}, "mine")(path)
@@ -81,8 +81,8 @@ def test_a_sample_is_read_from_all_of_its_files(tmp_path):
     assert source.name(0) == f"{image} and {mask}"
     source.check_exist()
     image.write_bytes(image.read_bytes()[:60])
-    with pytest.raises(DataError, match="i.png"):
+    with pytest.raises(DataError, match=r"i.png"):
         source.read(0)
     mask.unlink()
-    with pytest.raises(DataError, match="1 of 1 files are missing; the first is .*m.png"):
+    with pytest.raises(DataError, match=r"1 of 1 files are missing; the first is .*m.png"):
         source.check_exist()

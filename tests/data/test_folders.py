@@ -27,9 +27,9 @@ def test_a_folder_of_test_images_is_taken(tmp_path):
 
 
 def test_what_is_missing_or_wrong(tmp_path):
-    with pytest.raises(ConfigError, match="images alone teach nothing. Set classes"):
+    with pytest.raises(ConfigError, match=r"images alone teach nothing. Set classes"):
         FoldersData(tmp_path)
-    with pytest.raises(DataError, match="There is no folder .*train/images"):
+    with pytest.raises(DataError, match=r"There is no folder .*train/images"):
         FoldersData(tmp_path, classes=5).source("train")
     root = layouts.folders(tmp_path)
     with pytest.raises(DataError, match="holds the label 200, which a data set of 5 classes"):

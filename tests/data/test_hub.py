@@ -44,11 +44,11 @@ def test_impossible_settings(columns, settings, message):
 
 
 def test_what_the_table_has_not(saved, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match="no column 'photos' for image. Did you mean photo"):
+    with pytest.raises(ConfigError, match=r"no column 'photos' for image. Did you mean photo"):
         HubData(str(saved), {**COLUMNS, "image": "photos"}, classes=3).source("train")
     with pytest.raises(ConfigError, match="has 3 classes, and the data is set to 4"):
         HubData(str(saved), COLUMNS, classes=4).source("train")
-    with pytest.raises(ConfigError, match="no split 'valid'. Did you mean validation"):
+    with pytest.raises(ConfigError, match=r"no split 'valid'. Did you mean validation"):
         HubData(str(saved), COLUMNS, classes=3, val_split="valid").source("val")
     with pytest.raises(DataError, match="Cannot load the data set"):
         HubData(str(tmp_path / "nothing"), COLUMNS, classes=3).source("train")

@@ -29,7 +29,7 @@ def test_the_devkit_numbers_the_validation_images(tmp_path):
 
 
 def test_other_numbers_of_classes(tmp_path):
-    with pytest.raises(ConfigError, match="has 3 classes, and the data is set to 1000. Set the"):
+    with pytest.raises(ConfigError, match=r"has 3 classes, and the data is set to 1000. Set the"):
         ImageNetData(layouts.imagenet(tmp_path)).source("train")
 
 

@@ -47,7 +47,7 @@ def test_more_pictures_are_asked_for_than_there_are(tmp_path):
 
     layouts.nyu(tmp_path)
     scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": [[9]], "testNdxs": [[1]]})
-    with pytest.raises(DataError, match="holds 5 pictures, and 'splits.mat' asks for number 9"):
+    with pytest.raises(DataError, match=r"holds 5 pictures, and 'splits.mat' asks for number 9"):
         NYUv2Data(tmp_path).source("train")
 
 
@@ -56,7 +56,7 @@ def test_a_label_beyond_the_table(tmp_path):
 
     layouts.nyu(tmp_path)
     scipy.io.savemat(tmp_path / "classMapping40.mat", {"mapClass": np.ones((1, 5))})
-    with pytest.raises(DataError, match="picture 1 holds the label 894, and .* ends at 5"):
+    with pytest.raises(DataError, match=r"picture 1 holds the label 894, and .* ends at 5"):
         NYUv2Data(tmp_path).source("train").read(0)
 
 
@@ -77,7 +77,7 @@ def test_a_list_that_is_none_or_names_what_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"1 of 1 files are missing; the first is .*a.jpg"):
         NYUv2FoldersData(root).source("train")
     path.write_text("a.jpg\n")
-    with pytest.raises(DataError, match="lists pairs of image and depth, and has a.jpg"):
+    with pytest.raises(DataError, match=r"lists pairs of image and depth, and has a.jpg"):
         NYUv2FoldersData(root).source("train")
     path.write_text("\n")
     with pytest.raises(DataError, match="is empty"):

@@ -28,11 +28,11 @@ def test_both_ways_to_store_pairs(tmp_path, write, direction):
 
 def test_what_is_no_pair_is_named(tmp_path):
     layouts.save(tmp_path / "train" / "odd.png", layouts.picture(0, 12, 15))
-    with pytest.raises(DataError, match="odd.png is 15 pixels wide"):
+    with pytest.raises(DataError, match=r"odd.png is 15 pixels wide"):
         PairsData(tmp_path).source("train").read(0)
-    with pytest.raises(ConfigError, match="No direction 'AtoC'. Did you mean AtoB"):
+    with pytest.raises(ConfigError, match=r"No direction 'AtoC'. Did you mean AtoB"):
         PairsData(tmp_path, "AtoC")
     root = layouts.two_folders(tmp_path / "two")
     (root / "B" / "train" / "2.bmp").unlink()
-    with pytest.raises(DataError, match="1 of 3 images have no file .* the first is 2.png"):
+    with pytest.raises(DataError, match=r"1 of 3 images have no file .* the first is 2.png"):
         PairsData(root).source("train")

@@ -15,7 +15,7 @@ def test_only_known_depth_is_kept():
 def test_metres_by_a_scale(tmp_path):
     path = layouts.save(tmp_path / "d.png", layouts.halves(512, 60000, np.uint16))
     assert read_metres(path, scale=256, max_depth=80.0).unique().tolist() == [0, 2]
-    with pytest.raises(DataError, match="d.png"):
+    with pytest.raises(DataError, match=r"d.png"):
         read_metres(path, scale=None)
 
 

@@ -108,7 +108,11 @@ def test_two_processes_see_together_what_one_does(tmp_path):
     whole = read(0, 1, 4)
     parts = [read(rank, 2, 2) for rank in range(2)]
     for batch, *halves in zip(whole, *parts, strict=True):
-        together = {int(i): x for half in halves for i, x in zip(half["index"], half["image"])}
+        together = {
+            int(i): image
+            for half in halves
+            for i, image in zip(half["index"], half["image"], strict=True)
+        }
         assert sorted(together) == sorted(batch["index"].tolist())
         for index, image in zip(batch["index"].tolist(), batch["image"], strict=True):
             assert torch.equal(together[index], image)
@@ -138,7 +142,7 @@ def test_a_share_is_held_out_the_same_for_everyone(tmp_path):
     assert not torch.equal(
         loaded(data).train[Place(0, 0)]["image"], data.train[Place(0, 1)]["image"]
     )
-    with pytest.raises(ConfigError, match="A val_share of 0.01 of 9 training pictures leaves 0"):
+    with pytest.raises(ConfigError, match=r"A val_share of 0.01 of 9 training pictures leaves 0"):
         data_of("imagenet", tmp_path, val_share=0.01).part("val")
 
 
@@ -166,7 +170,7 @@ def test_sizes_that_differ_name_the_files(tmp_path):
     mask = root / "train" / "masks" / "walk" / "0.png"
     layouts.save(mask, layouts.halves(0, 1)[:5])
     data = loaded(FoldersData(root, classes=5, ignore=200, size=SIZE))
-    with pytest.raises(DataError, match="0.png: the sizes differ"):
+    with pytest.raises(DataError, match=r"0.png: the sizes differ"):
         data.train[0]
 
 

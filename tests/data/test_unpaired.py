@@ -38,6 +38,8 @@ def test_the_other_direction_and_what_is_wrong(tmp_path):
     assert list(data.parts("train")) == ["train B", "train A"]
     with pytest.raises(ConfigError, match="No direction"):
         UnpairedData(root, "B")
+    with pytest.raises(ConfigError, match=r"leave val_share at 0, not 0.5"):
+        UnpairedData(root, val_share=0.5)
     (root / "trainA").rename(root / "other")
-    with pytest.raises(DataError, match="There is no folder .*trainA"):
+    with pytest.raises(DataError, match=r"There is no folder .*trainA"):
         UnpairedData(root).source("train")

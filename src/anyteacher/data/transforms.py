@@ -73,7 +73,7 @@ def _resize(pixels: Any, size: Any, *_: Any, **__: Any) -> Any:
 
 
 def _resized_crop(pixels: Any, *box: int, size: Any, **options: Any) -> Any:
-    """torchvision gives top, left, height and width of the box, by place or by name."""
+    """Torchvision gives top, left, height and width of the box, by place or by name."""
     named = {key: options[key] for key in ("top", "left", "height", "width") if key in options}
     return _resize(V.crop(pixels, *box, **named), size)
 

@@ -11,6 +11,7 @@ from anyteacher.data.files import FileSource, Paths, names_in, need_folder
 from anyteacher.data.loading import Batch, Place
 from anyteacher.data.pairs import AUGMENTATION, Direction, check_direction
 from anyteacher.data.source import ImageData, ImageDataset, Source, Split
+from anyteacher.errors import ConfigError
 from anyteacher.facts import Facts
 
 LAYOUT = "trainA, trainB, testA and testB."
@@ -45,7 +46,7 @@ class UnpairedDataset(Dataset[Batch]):
 class UnpairedData(ImageData):
     """Pictures of two kinds: `image`, and `unpaired` (B, 3, H, W) in [0, 1], of another scene.
 
-    The test pictures validate, too, unless a `val_share` is held out: then as many of both kinds.
+    The test pictures validate, too; nothing can be held out (`val_share`).
 
     Args:
         root: Folder with `trainA`, `trainB`, `testA` and `testB`.
@@ -65,6 +66,11 @@ class UnpairedData(ImageData):
     ) -> None:
         super().__init__(size, augmentation, **common)
         check_direction(direction)
+        if self.val_share:
+            raise ConfigError(
+                "Of pictures without pairs none are held out: leave val_share at 0, not "
+                f"{self.val_share}. Those in testA and testB validate."
+            )
         self.root, self.direction = Path(root), direction
 
     def facts(self) -> Facts:
