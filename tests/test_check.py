@@ -72,3 +72,15 @@ def test_a_mismatch_is_refused_before_training(tmp_path, capsys):
     assert cli.main(["fit", f"--config={config}", f"--output={tmp_path / 'run'}"]) == 2
     assert "Set the task's classes, and the student's output, to 5" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_file_in_a_worker_is_told_in_one_line(tmp_path, capsys):
+    root = layouts.folders(tmp_path / "data")
+    (root / "val" / "masks" / "walk" / "0.png").write_bytes(b"")
+    config = tmp_path / "c.yaml"
+    config.write_text(CONFIG.format(root=root, classes=5).replace("workers: 0", "workers: 1"))
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
+    assert cli.main(["fit", f"--config={config}", f"--output={tmp_path / 'run'}", *quiet]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("anyteacher fit: Cannot read ")
+    assert "walk/0.png" in line
