@@ -91,7 +91,5 @@ def test_the_configuration_of_data_to_check_is_a_flag():
     assert prepared("data", ["check", "a.yaml", "--seed=1"]) == ["--config=a.yaml", "--seed=1"]
     assert prepared("data", ["check", "--config=a.yaml"]) == ["--config=a.yaml"]
     assert prepared("data", []) == prepared("data", ["--help"]) == ["--help"]
-    with pytest.raises(
-        ConfigError, match=r"Nothing is called 'chek'. Write: "
-    ):
+    with pytest.raises(ConfigError, match=r"Nothing is called 'chek'. Write: "):
         prepared("data", ["chek", "a.yaml"])

@@ -20,8 +20,10 @@ from anyteacher.experiment import (
     seed_all,
     set_threads,
 )
+from anyteacher.facts import Facts
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet, EncoderDecoder
+from anyteacher.normalization import IMAGENET, ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.regularizers import TrailingEnergy
 from anyteacher.tasks import Classification, Depth

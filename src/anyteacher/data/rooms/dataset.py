@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from anyteacher.data.loading import Batch, DataModule, Samples
 from anyteacher.data.rooms import store
 from anyteacher.data.rooms.render import TARGETS, check_targets, render
-from anyteacher.data.rooms.scene import CLASSES
+from anyteacher.data.rooms.scene import CLASSES, KINDS
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
 
@@ -184,8 +184,8 @@ class RoomsData(DataModule):
         self.cache = (cache_dir or store.default_cache()) if cache else None
 
     def facts(self) -> Facts:
-        """The targets, and the classes of pixels; depth has no limit."""
-        return Facts(self.targets, {"segmentation": len(CLASSES)})
+        """The targets, the classes of pixels and the kinds of objects; depth has no limit."""
+        return Facts(self.targets, {"segmentation": len(CLASSES), "presence": len(KINDS)})
 
     def _split(self, split: Split) -> RoomsDataset:
         return RoomsDataset(
