@@ -53,10 +53,6 @@ class Place(int):
 
     So a data set can draw anew in every epoch, in whatever process it is read.
 
-    Args:
-        place: from 0.
-        epoch: from 0.
-
     >>> Place(3, epoch=2) == 3, Place(3, epoch=2).epoch
     (True, 2)
     """
@@ -64,7 +60,7 @@ class Place(int):
     epoch: int
 
     def __new__(cls, place: int, epoch: int = 0) -> "Place":
-        """A whole number with an epoch."""
+        """A whole number with an epoch, both from 0."""
         made = super().__new__(cls, place)
         made.epoch = epoch
         return made
