@@ -85,3 +85,11 @@ def test_a_method_by_name_is_written_out(given):
 def test_what_is_no_name_stays():
     for given in (["--distillation", "{links: []}"], ["--distillation.weight", "at"]):
         assert prepared("fit", given) == given
+
+
+def test_the_configuration_of_data_to_check_is_a_flag():
+    assert prepared("data", ["check", "a.yaml", "--seed=1"]) == ["--config=a.yaml", "--seed=1"]
+    assert prepared("data", ["check", "--config=a.yaml"]) == ["--config=a.yaml"]
+    assert prepared("data", []) == prepared("data", ["--help"]) == ["--help"]
+    with pytest.raises(ConfigError, match=r"Nothing is called 'chek'. Write: "):
+        prepared("data", ["chek", "a.yaml"])

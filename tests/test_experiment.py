@@ -20,8 +20,10 @@ from anyteacher.experiment import (
     seed_all,
     set_threads,
 )
+from anyteacher.facts import Facts
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet, EncoderDecoder
+from anyteacher.normalization import IMAGENET, ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.regularizers import TrailingEnergy
 from anyteacher.tasks import Classification, Depth
@@ -283,3 +285,21 @@ def test_no_hook_stays_on_student_or_teacher(tmp_path, ema):
         fit(broken, tmp_path / "b", trainer=runs.TRAINER, **runs.QUIET)
     hooked = [broken.student, broken.teacher]
     assert not [m for model in hooked for m in model.modules() if m._forward_hooks]
+
+
+def test_images_are_normalised_as_is_usual_with_the_data_unless_said(monkeypatch):
+    made = runs.experiment()
+    assert made.module().images_norm == ImageNorm()
+    monkeypatch.setattr(type(made.data), "facts", lambda self: Facts(norm=IMAGENET))
+    assert made.module().images_norm == IMAGENET
+    made.images_norm = ImageNorm((0.5,), (0.5,))
+    assert made.module().images_norm == ImageNorm((0.5,), (0.5,))
+
+
+def test_data_that_do_not_fit_the_task_are_refused_before_anything_is_made(tmp_path):
+    made = runs.experiment()
+    made.task = Classification(7)
+    for run in (lambda: fit(made, tmp_path / "run"), lambda: evaluate(made, tmp_path / "none")):
+        with pytest.raises(ConfigError, match="set to 7 classes, and the data has 10"):
+            run()
+    assert not (tmp_path / "run").exists()

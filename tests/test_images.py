@@ -229,3 +229,43 @@ def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path) -> None:
         part.write_text("new")
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "new"
+
+
+def test_pixels_are_those_that_are_stored(tmp_path) -> None:
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a camera that was held upright
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    pixels = images.read_pixels(path)
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape == (3, 6, 9)
+    assert images.read_image(path).shape == (3, 9, 6)
+    lossless = save(tmp_path / "b.png", Image.fromarray(PIXELS))
+    assert torch.equal(images.read_pixels(lossless), torch.from_numpy(PIXELS).permute(2, 0, 1))
+    deep = np.full((2, 3), 65535, np.uint16)
+    deep[0] = 257 * 40
+    values = images.read_pixels(save(tmp_path / "c.png", Image.fromarray(deep)))
+    assert values[:, :, 0].tolist() == [[40, 255]] * 3
+
+
+def test_labels_are_the_values_of_grey_and_palette_images(tmp_path) -> None:
+    labels = torch.arange(54, dtype=torch.uint8).reshape(6, 9)
+    path = images.write_labels(labels, tmp_path / "palette.png")
+    assert torch.equal(images.read_labels(path), labels)
+    grey = save(tmp_path / "grey.png", Image.fromarray(labels.numpy()))
+    assert torch.equal(images.read_labels(grey), labels)
+    deep = save(tmp_path / "deep.png", Image.fromarray(labels.numpy().astype(np.uint16)))
+    assert torch.equal(images.read_labels(deep), labels)
+
+
+def test_what_is_no_image_of_labels_is_named(tmp_path) -> None:
+    colours = save(tmp_path / "colours.png", Image.fromarray(PIXELS))
+    with pytest.raises(DataError, match=r"colours.png holds no labels, but an image of mode RGB"):
+        images.read_labels(colours)
+    far = save(tmp_path / "far.png", Image.fromarray(np.full((2, 2), 256, np.uint16)))
+    with pytest.raises(DataError, match=r"far.png holds labels from 256 to 256"):
+        images.read_labels(far)
+    colours.write_bytes(colours.read_bytes()[:70])
+    for read in (images.read_labels, images.read_pixels):
+        with pytest.raises(DataError, match=r"Cannot read .*colours.png as an image"):
+            read(colours)

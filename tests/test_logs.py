@@ -1,10 +1,13 @@
+import time
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from anyteacher.errors import DataError
-from anyteacher.logs import CurveLogger, Interval, log_observations, read_curves
+from anyteacher.logs import CurveLogger, Interval, Waiting, log_observations, read_curves
 from anyteacher.observation import Observation
 from anyteacher.spectral import decompose
 
@@ -107,3 +110,18 @@ def test_the_same_numbers_again_are_one_entry(tmp_path):
     assert (tmp_path / "c.csv").read_text().split() == ["step,name,value"] + [
         f"3,a,{value}" for value in ("1.0", "2.0", "1.0")
     ]
+
+
+def test_the_share_of_the_time_that_waits_for_data(tmp_path):
+    logger, waiting = CurveLogger(tmp_path / "c.csv"), Waiting()
+    loader = SimpleNamespace(waited=0.3)
+    trainer = SimpleNamespace(train_dataloader=loader, loggers=[logger], global_step=7)
+    waiting.on_train_epoch_start(trainer, None)
+    for _ in range(2):
+        waiting.on_train_batch_start()
+        time.sleep(0.05)
+        waiting.on_train_batch_end()
+    waiting.on_train_epoch_end(trainer, None)
+    ((step, share),) = read_curves(tmp_path / "c.csv")["time/waiting"]
+    assert step == 6
+    assert 0.3 < share <= 0.75  # 0.3 s waited, 0.1 s or, on a busy machine, more worked

@@ -23,12 +23,15 @@ def prepared(command: str, rest: list[str]) -> list[str]:
     """The arguments as the parser is to have them: a run's own settings put in, names written out.
 
     Raises:
-        ConfigError: when a run is named and there is none.
+        ConfigError: when a run is named and there is none, or something else is to be done with
+            data than to check it.
     """
     if command in ("validate", "test", "predict"):
         rest = _of_run(rest)
     elif command == "fit":
         rest = _resumed(rest)
+    elif command == "data":
+        rest = _of_check(rest)
     return _afresh(_by_method(rest))
 
 
@@ -43,6 +46,17 @@ def _of_run(rest: list[str]) -> list[str]:
             "by `anyteacher fit`."
         )
     return [rest[0], f"{_CONFIG}={config}", *rest[1:]]
+
+
+def _of_check(rest: list[str]) -> list[str]:
+    """Takes off the word `check`, the one thing to do with data, and makes a flag of the file."""
+    if not rest or rest[0] in ("-h", "--help"):
+        return rest or ["--help"]
+    if rest[0] != "check":
+        raise ConfigError(f"Nothing is called '{rest[0]}'. Write: anyteacher data check CONFIG")
+    if len(rest) > 1 and not rest[1].startswith("-"):
+        return [f"{_CONFIG}={rest[1]}", *rest[2:]]
+    return rest[1:]
 
 
 def _resumed(rest: list[str]) -> list[str]:

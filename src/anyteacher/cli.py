@@ -14,6 +14,7 @@ COMMANDS = {
     "validate": "Metrics of a trained student on the validation data.",
     "test": "Metrics of a trained student on the test data.",
     "predict": "Predictions of a trained student for a folder of images.",
+    "data": "Check a data set: read all of it, and report what it holds and what is broken.",
     "analyze": "What projectors and losses have done to the features of runs, as a page.",
     "taps": "List the layers of a model that can be tapped.",
     "rooms": "Write a contact sheet of the generated scenes.",
@@ -48,12 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(command, rest)
     except AnyteacherError as error:
-        return _fail(f"anyteacher {command}", str(error))
+        return _fail(f"anyteacher {command}", _message(error))
     except (KeyboardInterrupt, SystemExit) as error:
         if not _was_interrupted(error):
             raise
         go_on = " The same command with --resume goes on." if command == "fit" else ""
         return _fail(f"anyteacher {command}", f"interrupted.{go_on}", 130)
+
+
+def _message(error: AnyteacherError) -> str:
+    """What an error says, without the traceback that torch puts before one of a worker process."""
+    own = f"{type(error).__module__}.{type(error).__qualname__}: "
+    text = str(error)
+    return text.rpartition(own)[2].strip() if text.startswith("Caught ") else text
 
 
 def _was_interrupted(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from rich.console import Console
 from torch import nn
 
 from anyteacher import experiment
+from anyteacher.check import check
 from anyteacher.checkpoints import Checkpoints
 from anyteacher.data import write_contact_sheet
 from anyteacher.data.rooms import SPLITS
@@ -213,6 +214,13 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
     if not done:
         raise DataError(f"No image in '{settings.images}' could be read.")
     return 1 if failed else 0
+
+
+def check_data(parser: ArgumentParser, settings: Namespace) -> int:
+    """Reads all data of a configuration and reports; the status is 1 where something is broken."""
+    made, _ = instantiate_alone(parser, settings)
+    made.task.check_data(made.data.facts())
+    return 0 if check(made.data, _CONSOLE) else 1
 
 
 def taps(parser: ArgumentParser, settings: Namespace) -> int:

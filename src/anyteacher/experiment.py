@@ -22,7 +22,7 @@ from anyteacher.data.loading import DataModule
 from anyteacher.errors import ConfigError, require
 from anyteacher.images import replacing
 from anyteacher.link import Link
-from anyteacher.logs import CurveLogger
+from anyteacher.logs import CurveLogger, Waiting
 from anyteacher.losses import Direction
 from anyteacher.methods.named import links_by, method_named
 from anyteacher.normalization import ImageNorm
@@ -94,7 +94,8 @@ class Experiment:
         teacher: A teacher, several by name, or none.
         distillation: What is distilled from them.
         optimization: How the student and the projectors are optimised.
-        images_norm: How images in [0, 1] are normalised before the student sees them.
+        images_norm: How images in [0, 1] are normalised before the student sees them; None for
+            what is usual with the data.
     """
 
     task: Task
@@ -103,7 +104,7 @@ class Experiment:
     teacher: Teacher | dict[str, Teacher] | None = None
     distillation: Distillation = field(default_factory=Distillation)
     optimization: Optimization = field(default_factory=Optimization)
-    images_norm: ImageNorm = field(default_factory=ImageNorm)
+    images_norm: ImageNorm | None = None
 
     def module(self) -> TrainingModule:
         """The experiment as a LightningModule."""
@@ -123,7 +124,7 @@ class Experiment:
             teachers=teachers,
             links=links,
             optimization=self.optimization,
-            images_norm=self.images_norm,
+            images_norm=self.images_norm or self.data.facts().norm,
             observe_every=self.distillation.observe_every,
         )
 
@@ -160,10 +161,12 @@ def fit(
         without any hooks.
 
     Raises:
-        ConfigError: when the folder holds a run already and is not to be resumed.
+        ConfigError: when the folder holds a run already and is not to be resumed, or the data does
+            not fit the task.
     """
     last = folder / "checkpoints" / LAST
     check_new(folder, resume=resume)
+    experiment.task.check_data(experiment.data.facts())
     folder.mkdir(parents=True, exist_ok=True)
     start = last if resume and last.exists() else None
     if start is None:  # what an attempt without a checkpoint left there is no part of this run
@@ -184,6 +187,7 @@ def fit(
             "callbacks": [
                 *(options.get("callbacks") or ()),
                 *callbacks,
+                Waiting(),
                 *([Average(decay=decay)] if decay else []),
                 Checkpoints(
                     last.parent,
@@ -280,7 +284,9 @@ def evaluate(
 
     Raises:
         TeacherError: when the file is not there, or belongs to another model.
+        ConfigError: when the data does not fit the task.
     """
+    experiment.task.check_data(experiment.data.facts())
     load_weights(experiment.student, checkpoint)
     alone = replace(experiment, teacher=None, distillation=Distillation())
     options = {**(trainer or {}), "logger": False, "enable_checkpointing": False}

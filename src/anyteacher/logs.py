@@ -3,9 +3,11 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
@@ -79,6 +81,36 @@ class Interval:
         due = time and step != self._last
         self._last = step
         return due
+
+
+class Waiting(Callback):  # type: ignore[misc]
+    """Logs `time/waiting`, the share of an epoch's training time that was spent waiting for data.
+
+    The only number in the logs that two equal runs do not share. A GPU may still compute while its
+    process waits: then the share is more than what data hold it back.
+    """
+
+    def __init__(self) -> None:
+        self._worked = self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins to count."""
+        self._worked = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """The batch is there."""
+        self._start = perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The step is done."""
+        self._worked += perf_counter() - self._start
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs the share."""
+        waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
+        share = waited / max(waited + self._worked, 1e-9)
+        for logger in trainer.loggers:
+            logger.log_metrics({"time/waiting": share}, trainer.global_step - 1)
 
 
 def log_observations(

@@ -51,7 +51,12 @@ def _add_experiment(parser: ArgumentParser) -> None:
     )
     parser.add_class_arguments(Distillation, "distillation")
     parser.add_class_arguments(Optimization, "optimization")
-    parser.add_class_arguments(ImageNorm, "images_norm")
+    parser.add_argument(
+        "--images_norm",
+        type=ImageNorm | None,
+        default=None,
+        help="How images in [0, 1] are normalised; null: as is usual with the data.",
+    )
     parser.add_class_arguments(Trainer, "trainer", instantiate=False, skip=_NOT_TRAINER)
     defaults = {"max_epochs": 30, "log_every_n_steps": 10, "enable_model_summary": False}
     parser.set_defaults({f"trainer.{name}": value for name, value in defaults.items()})
@@ -92,6 +97,11 @@ def _predict(parser: ArgumentParser) -> Handler:
     )
     _add_experiment(parser)
     return commands.predict
+
+
+def _check_data(parser: ArgumentParser) -> Handler:
+    _add_experiment(parser)
+    return commands.check_data
 
 
 def _taps(parser: ArgumentParser) -> Handler:
@@ -146,6 +156,7 @@ _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "validate": _evaluation("val"),
     "test": _evaluation("test"),
     "predict": _predict,
+    "data": _check_data,
     "analyze": _analyze,
     "taps": _taps,
     "rooms": _rooms,
@@ -183,6 +194,8 @@ def make_parser(command: str, description: str) -> tuple[ArgumentParser, Handler
         parser.epilog = catalogue()
     elif command in ("validate", "test"):
         parser.usage = f"anyteacher {command} RUN [--SETTING VALUE …]"
+    elif command == "data":
+        parser.usage = "anyteacher data check CONFIG [--data.SETTING VALUE …]"
     elif command == "predict":
         parser.usage = "anyteacher predict RUN --images FOLDER [--SETTING VALUE …]"
     elif command == "analyze":

@@ -85,3 +85,8 @@ def test_data_module():
     assert sum(len(b["label"]) for b in data.val_dataloader()) == VAL_SIZE
     assert sum(len(b["label"]) for b in data.test_dataloader()) == TEST_SIZE
     assert len(CLASSES) == 10
+
+
+def test_the_data_tells_its_classes():
+    facts = DigitsData().facts()
+    assert (facts.targets, facts.classes) == (("label",), {"label": 10})

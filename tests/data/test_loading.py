@@ -1,4 +1,6 @@
 import itertools
+import pickle
+import time
 from types import SimpleNamespace
 
 import lightning.pytorch as pl
@@ -8,7 +10,7 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from anyteacher.data import DigitsData, ResumableLoader, ResumableSampler, collate
-from anyteacher.data.loading import Samples, Share
+from anyteacher.data.loading import Place, Samples, Share
 from anyteacher.errors import ConfigError
 
 
@@ -194,3 +196,33 @@ def test_first_images_are_those_of_the_set_in_its_own_order():
     found = data.first_images(3)
     assert torch.equal(found, torch.stack([data.train[place]["image"] for place in range(3)]))
     assert len(data.first_images(99)) == 10
+
+
+def test_a_place_knows_its_epoch_on_the_way_into_a_worker():
+    place = pickle.loads(pickle.dumps(Place(7, 3)))
+    assert (place, place.epoch) == (7, 3)
+    assert torch.arange(9)[[place, Place(2)]].tolist() == [7, 2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_sample_is_asked_for_in_the_epoch_of_its_pass(workers):
+    class Epochs(Numbers):
+        def __getitem__(self, index):
+            return {"image": torch.tensor([float(index.epoch)])}
+
+    loader = ResumableLoader(Epochs(6), 2, num_workers=workers)
+    for epoch in (0, 4):
+        loader.sampler.set_epoch(epoch)
+        assert numbers(loader) == [[epoch, epoch]] * 3
+
+
+def test_the_time_that_a_pass_waits_for_its_batches():
+    class Slow(Numbers):
+        def __getitem__(self, index):
+            time.sleep(0.02)
+            return super().__getitem__(index)
+
+    loader = ResumableLoader(Slow(4), 2)
+    for _ in range(2):
+        list(loader)
+        assert 0.08 <= loader.waited < 1

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from anyteacher.errors import ConfigError, DataError
+from anyteacher.facts import Facts
 from anyteacher.tasks import Classification
 
 
@@ -49,3 +50,9 @@ def test_saved_classes_are_the_best(tmp_path) -> None:
 def test_impossible_settings(settings: dict) -> None:
     with pytest.raises(ConfigError, match=r"Classification needs|label_smoothing"):
         Classification(**settings)
+
+
+def test_data_with_other_classes_are_refused():
+    Classification(10).check_data(Facts(("label",), {"label": 10}))
+    with pytest.raises(ConfigError, match=r"set to 10 classes, and the data has 1000"):
+        Classification(10).check_data(Facts(("label",), {"label": 1000}))

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from anyteacher.errors import ConfigError
+from anyteacher.facts import Facts
 from anyteacher.images import read_depth
 from anyteacher.tasks.depth import Depth, log_l1, scale_invariant
 
@@ -134,3 +135,12 @@ def test_save(tmp_path, max_depth: float, scale: int) -> None:
         assert picture.info["depth_scale"] == str(scale)
     with Image.open(colors) as picture:
         assert picture.mode == "RGB"
+
+
+def test_data_with_another_range_or_target_are_refused():
+    Depth(max_depth=80).check_data(Facts(("depth",), max_depth=80.0))
+    Depth().check_data(Facts())
+    with pytest.raises(ConfigError, match=r"max_depth 20 m, and that of the data to 80 m"):
+        Depth().check_data(Facts(("depth",), max_depth=80.0))
+    with pytest.raises(ConfigError, match=r"learns from 'depth', which the data does not have"):
+        Depth().check_data(Facts(("label",)))

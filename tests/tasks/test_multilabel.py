@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from anyteacher.errors import ConfigError, DataError
+from anyteacher.facts import Facts
 from anyteacher.tasks import MultiLabel
 
 
@@ -60,3 +61,9 @@ def test_saved_are_all_probabilities_and_what_is_present(tmp_path) -> None:
 def test_impossible_number_of_classes() -> None:
     with pytest.raises(ConfigError, match="at least 1 class, not 0"):
         MultiLabel(0)
+
+
+def test_data_with_other_classes_are_refused():
+    MultiLabel(4).check_data(Facts(("presence",), {"presence": 4}))
+    with pytest.raises(ConfigError, match=r"set to 5 classes, and the data has 4"):
+        MultiLabel(5).check_data(Facts(("presence",), {"presence": 4}))

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from anyteacher.errors import ConfigError, DataError
+from anyteacher.facts import Facts
 from anyteacher.tasks import Segmentation
 
 
@@ -63,3 +64,11 @@ def test_saved_values_are_the_labels(tmp_path) -> None:
         as_colors = np.asarray(picture.convert("RGB"))
     with Image.open(colors) as picture:
         assert np.array_equal(np.asarray(picture), as_colors)
+
+
+def test_data_with_other_classes_or_another_mark_are_refused():
+    Segmentation(19).check_data(Facts(("segmentation",), {"segmentation": 19}))
+    with pytest.raises(ConfigError, match=r"set to 7 classes, and the data has 19"):
+        Segmentation(7).check_data(Facts(("segmentation",), {"segmentation": 19}))
+    with pytest.raises(ConfigError, match=r"labelled 255, and the data marks them with 0"):
+        Segmentation(7).check_data(Facts(("segmentation",), ignore=0))

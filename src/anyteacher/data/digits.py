@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from anyteacher.data.loading import Batch, DataModule, Samples
 from anyteacher.data.rooms.rng import uniform
 from anyteacher.errors import ConfigError, require
+from anyteacher.facts import Facts
 
 CLASSES = tuple(str(digit) for digit in range(10))
 """Names of the classes."""
@@ -134,6 +135,10 @@ class DigitsData(DataModule):
         super().__init__(batch_size, num_workers, seed)
         _count(train_size)
         self.train_size = train_size
+
+    def facts(self) -> Facts:
+        """Ten classes."""
+        return Facts(("label",), {"label": len(CLASSES)})
 
     def setup(self, stage: str) -> None:
         """Makes the three data sets."""

@@ -9,6 +9,7 @@ n times the batch would see.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.data.distributed import DistributedSampler
 
 from anyteacher.errors import ConfigError
+from anyteacher.facts import Facts
 
 Batch = dict[str, Tensor]
 
@@ -46,10 +48,33 @@ def collate(samples: Sequence[Batch]) -> Batch:
     return batch
 
 
+class Place(int):
+    """The place of a sample in its data set, which also knows the epoch that asks for it.
+
+    So a data set can draw anew in every epoch, in whatever process it is read.
+
+    >>> Place(3, epoch=2) == 3, Place(3, epoch=2).epoch
+    (True, 2)
+    """
+
+    epoch: int
+
+    def __new__(cls, place: int, epoch: int = 0) -> "Place":
+        """A whole number with an epoch, both from 0."""
+        made = super().__new__(cls, place)
+        made.epoch = epoch
+        return made
+
+    def __getnewargs__(self) -> tuple[int, int]:  # type: ignore[override]
+        """For the way into a worker process."""
+        return int(self), self.epoch
+
+
 class ResumableSampler(DistributedSampler[Any]):
     """A shuffled order that depends on (seed, epoch) alone and may start in the middle.
 
-    It is a `DistributedSampler`, so Lightning leaves it in place and calls its `set_epoch`.
+    It is a `DistributedSampler`, so Lightning leaves it in place and calls its `set_epoch`. Each
+    number is a `Place`, which knows the epoch.
 
     Args:
         dataset: what to draw from.
@@ -75,7 +100,7 @@ class ResumableSampler(DistributedSampler[Any]):
         self.skip = 0
 
     def __iter__(self) -> Iterator[int]:
-        return iter(list(super().__iter__())[self.skip :])
+        return iter([Place(i, self.epoch) for i in super().__iter__()][self.skip :])
 
 
 class Share(DistributedSampler[Any]):
@@ -127,6 +152,9 @@ class Share(DistributedSampler[Any]):
 class ResumableLoader(DataLoader[Any]):
     """A training loader that can be saved and goes on where it was.
 
+    Attributes:
+        waited: Seconds that the current pass, or else the last one, has waited for its batches.
+
     Args:
         dataset: fetched batch by batch where it has `__getitems__`.
         batch_size: images a batch and process; an incomplete last batch is left out.
@@ -168,6 +196,7 @@ class ResumableLoader(DataLoader[Any]):
         self._order, self._epoch = sampler, epoch
         self._start = (0, 0)
         self._done = 0
+        self.waited = 0.0
 
     def __iter__(self) -> Any:
         """The batches of the sampler's epoch, from where the loader was saved."""
@@ -176,9 +205,12 @@ class ResumableLoader(DataLoader[Any]):
         epoch, done = self._start
         self._done = done if epoch == self._order.epoch and done < len(self) else 0
         self._order.skip = self._done * (self.batch_size or 1)
+        self.waited, asked = 0.0, perf_counter()
         for batch in super().__iter__():
+            self.waited += perf_counter() - asked
             self._done += 1
             yield batch
+            asked = perf_counter()
 
     def state_dict(self) -> dict[str, int]:
         """The epoch and how many of its batches were handed out."""
@@ -228,6 +260,10 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
     @abstractmethod
     def setup(self, stage: str) -> None:
         """Makes the data sets that a stage needs: "fit", "validate" or "test"."""
+
+    def facts(self) -> Facts:
+        """What the task's settings are compared with before training; by default nothing."""
+        return Facts()
 
     def first_images(self, count: int) -> Tensor:
         """The first images of the training set (n, C, H, W), whatever the order of training.

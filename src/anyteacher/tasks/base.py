@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from anyteacher.errors import ConfigError, DataError, did_you_mean
+from anyteacher.facts import Facts
 
 Batch: TypeAlias = Mapping[str, Tensor]
 
@@ -93,6 +94,31 @@ class Task(nn.Module, ABC):
         Returns:
             The files that were written.
         """
+
+    def check_data(self, facts: Facts) -> None:
+        """Refuses data that the task's settings do not fit, before anything is read.
+
+        Raises:
+            ConfigError: when there is no target of this task, or of another kind.
+        """
+        if facts.targets and self.target not in facts.targets:
+            raise ConfigError(
+                f"{type(self).__name__} learns from '{self.target}', which the data does not "
+                f"have. {did_you_mean(self.target, facts.targets)} Choose another task or data."
+            )
+
+    def check_classes(self, facts: Facts, classes: int) -> None:
+        """Refuses data with another number of classes.
+
+        Raises:
+            ConfigError: then.
+        """
+        theirs = facts.classes.get(self.target, classes)
+        if theirs != classes:
+            raise ConfigError(
+                f"{type(self).__name__} is set to {classes} classes, and the data has {theirs}. "
+                f"Set the task's classes, and the student's output, to {theirs}."
+            )
 
     def target_of(self, batch: Batch) -> Tensor:
         """The target in a batch.

@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
+from anyteacher.facts import Facts
 from anyteacher.metrics import ClassificationMetrics
 from anyteacher.tasks.base import Batch, Task, check_labels
 
@@ -37,6 +38,11 @@ class Classification(Task):
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing must lie in [0, 1), not {label_smoothing}.")
         self.classes, self.label_smoothing = classes, label_smoothing
+
+    def check_data(self, facts: Facts) -> None:
+        """Refuses data of another target or number of classes."""
+        super().check_data(facts)
+        self.check_classes(facts, self.classes)
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b classes"]:
         """The probability of each class; the size is of no matter."""

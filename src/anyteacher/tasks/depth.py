@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
+from anyteacher.facts import Facts
 from anyteacher.metrics import DepthMetrics, valid_depth
 from anyteacher.tasks.base import Batch, Task, resize, valid_mean
 
@@ -89,6 +90,15 @@ class Depth(Task):
         self.output_is = output_is
         self.log_l1, self.scale_invariant = log_l1, scale_invariant
         self.min_depth, self.max_depth = min_depth, max_depth
+
+    def check_data(self, facts: Facts) -> None:
+        """Refuses data of another target or largest depth: the metrics would not be its own."""
+        super().check_data(facts)
+        if facts.max_depth is not None and facts.max_depth != self.max_depth:
+            raise ConfigError(
+                f"Depth goes to max_depth {self.max_depth:g} m, and that of the data to "
+                f"{facts.max_depth:g} m. Set both to the same."
+            )
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 1 h w"]:
         """Depth in metres, clamped to [min_depth, max_depth]."""

@@ -12,6 +12,7 @@ from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
 from anyteacher.errors import ConfigError, DataError
+from anyteacher.facts import Facts
 from anyteacher.metrics import MultiLabelMetrics
 from anyteacher.tasks.base import Batch, Task
 
@@ -36,6 +37,11 @@ class MultiLabel(Task):
         if classes < 1:
             raise ConfigError(f"MultiLabel needs at least 1 class, not {classes}.")
         self.classes = classes
+
+    def check_data(self, facts: Facts) -> None:
+        """Refuses data of another target or number of classes."""
+        super().check_data(facts)
+        self.check_classes(facts, self.classes)
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b classes"]:
         """The probability that each class is there; the size is of no matter."""

@@ -10,10 +10,9 @@ from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
+from anyteacher.facts import IGNORE, Facts
 from anyteacher.metrics import SegmentationMetrics
 from anyteacher.tasks.base import Batch, Task, check_labels, resize, valid_mean
-
-IGNORE = 255
 
 
 @final
@@ -38,6 +37,16 @@ class Segmentation(Task):
         if not 2 <= classes <= IGNORE:
             raise ConfigError(f"Segmentation needs 2 to {IGNORE} classes, not {classes}.")
         self.classes = classes
+
+    def check_data(self, facts: Facts) -> None:
+        """Refuses data of another target, number of classes or mark of ignored pixels."""
+        super().check_data(facts)
+        self.check_classes(facts, self.classes)
+        if facts.ignore != IGNORE:
+            raise ConfigError(
+                f"Segmentation ignores pixels labelled {IGNORE}, and the data marks them with "
+                f"{facts.ignore}. Let the data give {IGNORE} in its place."
+            )
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Int[Tensor, "b h w"]:
         """The index of the best class of each pixel."""

@@ -6,7 +6,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from anyteacher.data import RoomsData, RoomsDataset
-from anyteacher.data.rooms import SPLITS, TARGETS, dataset, render, scene_seeds, store
+from anyteacher.data.rooms import (
+    CLASSES,
+    KINDS,
+    SPLITS,
+    TARGETS,
+    dataset,
+    render,
+    scene_seeds,
+    store,
+)
 from anyteacher.errors import ConfigError, DataError
 
 SIZE = (16, 24)
@@ -233,3 +242,10 @@ def test_errors_name_the_problem():
         RoomsData(batch_size=0)
     with pytest.raises(IndexError, match="Scene 3 of a split of 3"):
         RoomsDataset("val", 3)[3]
+
+
+def test_the_data_tells_its_targets_and_classes():
+    facts = RoomsData(targets=["depth"], cache=False).facts()
+    assert facts.targets == ("depth",)
+    assert facts.classes == {"segmentation": len(CLASSES), "presence": len(KINDS)}
+    assert facts.max_depth is None

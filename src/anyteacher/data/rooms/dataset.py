@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 from anyteacher.data.loading import Batch, DataModule, Samples
 from anyteacher.data.rooms import store
 from anyteacher.data.rooms.render import TARGETS, check_targets, render
+from anyteacher.data.rooms.scene import CLASSES, KINDS
 from anyteacher.errors import ConfigError, did_you_mean
+from anyteacher.facts import Facts
 
 Split = Literal["train", "val", "test"]
 
@@ -180,6 +182,10 @@ class RoomsData(DataModule):
         self.sizes = {"train": train_size, "val": val_size, "test": test_size}
         self.size, self.targets, self.device = size, tuple(targets), device
         self.cache = (cache_dir or store.default_cache()) if cache else None
+
+    def facts(self) -> Facts:
+        """The targets, the classes of pixels and the kinds of objects; depth has no limit."""
+        return Facts(self.targets, {"segmentation": len(CLASSES), "presence": len(KINDS)})
 
     def _split(self, split: Split) -> RoomsDataset:
         return RoomsDataset(

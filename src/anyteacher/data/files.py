@@ -1,0 +1,212 @@
+"""Lists of files, and samples that are read from them."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from anyteacher.data.source import Sample, Source
+from anyteacher.errors import DataError
+from anyteacher.facts import IGNORE
+from anyteacher.images import SUFFIXES, read_labels, read_pixels
+
+Reader = Callable[[Path], Tensor]
+
+
+class Paths(Sequence[Path]):
+    """Paths below a folder, in one block of memory that worker processes share.
+
+    A list of a million Python objects would be copied to each of them, as soon as they count who
+    refers to what.
+
+    Args:
+        root: The folder.
+        names: Paths in it.
+    """
+
+    def __init__(self, root: Path, names: Iterable[str]) -> None:
+        self.root = Path(root)
+        self._names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The path at a place."""
+        return self.root / os.fsdecode(bytes(self._names[index]))
+
+
+def need_folder(folder: Path, layout: str) -> Path:
+    """The folder, if it is there.
+
+    Args:
+        folder: Where it should be.
+        layout: What the root of the data set should hold, for the message.
+
+    Raises:
+        DataError: when there is none.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder '{folder}'. Give the root of a data set with {layout}")
+    return folder
+
+
+def names_in(folder: Path, ending: str | None = None) -> list[str]:
+    """All files below a folder, in the order of their names; hidden ones are left out.
+
+    Args:
+        folder: The folder; links in it are followed.
+        ending: How their names end; by default as those of images do.
+
+    Raises:
+        DataError: when there is none.
+    """
+    found = []
+    for where, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(where, folder)
+        for name in files:
+            wanted = name.endswith(ending) if ending else Path(name).suffix.lower() in SUFFIXES
+            if wanted and not name.startswith("."):
+                found.append(name if inside == "." else f"{inside}/{name}")
+    if not found:
+        kind = f"file *{ending}" if ending else "image"
+        raise DataError(f"There is no {kind} in '{folder}'.")
+    return sorted(found)
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a list of files that are not empty.
+
+    Raises:
+        DataError: when it cannot be read or is empty.
+    """
+    try:
+        found = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the list '{path}': {error}") from error
+    if not found:
+        raise DataError(f"The list '{path}' is empty.")
+    return found
+
+
+def _stem(name: str) -> str:
+    return name[: len(name) - len(Path(name).suffix)]
+
+
+def partners(names: Sequence[str], folder: Path) -> list[str]:
+    """The files in another folder that have the same path but for their ending.
+
+    Args:
+        names: Paths in one folder.
+        folder: The other one.
+
+    Raises:
+        DataError: when one has no partner, or two that differ in their ending alone.
+    """
+    by_stem: dict[str, str] = {}
+    for name in names_in(folder):
+        stem = _stem(name)
+        if by_stem.setdefault(stem, name) != name:
+            raise DataError(f"{folder} holds both {by_stem[stem]} and {name}. Which one is meant?")
+    stems = [_stem(name) for name in names]
+    missing = [name for name, stem in zip(names, stems, strict=True) if stem not in by_stem]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(names)} images have no file of the same name in '{folder}'; "
+            f"the first is {missing[0]}."
+        )
+    return [by_stem[stem] for stem in stems]
+
+
+class Relabel:
+    """Reads labels (h, w) and numbers the classes anew.
+
+    Args:
+        table: From the numbers in the files to those of the task; `IGNORE` for no class.
+        owner: Whose labels they are, for the message.
+    """
+
+    def __init__(self, table: Mapping[int, int], owner: str) -> None:
+        self.owner = owner
+        self.table = torch.full((256,), -1, dtype=torch.int16)
+        for old, new in table.items():
+            self.table[old] = new
+
+    def __call__(self, path: Path) -> UInt8[Tensor, "h w"]:
+        """The labels in a file.
+
+        Raises:
+            DataError: when it cannot be read, or holds a label that there is not.
+        """
+        return self.renumber(read_labels(path), str(path))
+
+    def renumber(self, labels: UInt8[Tensor, "h w"], name: str) -> UInt8[Tensor, "h w"]:
+        """Labels that were read already, from a file of a name."""
+        new = self.table[labels.int()]
+        if (new < 0).any():
+            wrong = sorted(set(labels[new < 0].tolist()))
+            raise DataError(
+                f"{name} holds the label{'s' if len(wrong) > 1 else ''} "
+                f"{', '.join(map(str, wrong[:5]))}, which {self.owner} does not have."
+            )
+        return new.to(torch.uint8)
+
+
+def same_labels(classes: int, ignore: int = IGNORE) -> dict[int, int]:
+    """The table of labels that are numbered from 0 already."""
+    return {ignore: IGNORE, **{i: i for i in range(classes) if i != ignore}}
+
+
+class FileSource(Source):
+    """Samples of which each key is a file.
+
+    Args:
+        images: The images.
+        targets: For each key the files, as many, and how one of them is read.
+        labels: For each image its class, if it has one.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Path],
+        targets: Mapping[str, tuple[Sequence[Path], Reader]] | None = None,
+        labels: Int[Tensor, " n"] | None = None,
+    ) -> None:
+        self.images, self.targets, self.labels = images, dict(targets or {}), labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def check_exist(self) -> None:
+        """Makes sure that all files are there, before hours are spent.
+
+        Raises:
+            DataError: when some are missing, with their number and the first.
+        """
+        for paths in (self.images, *(paths for paths, _ in self.targets.values())):
+            missing = [path for path in paths if not path.is_file()]
+            if missing:
+                raise DataError(
+                    f"{len(missing)} of {len(paths)} files are missing; the first is "
+                    f"'{missing[0]}'."
+                )
+
+    def name(self, index: int) -> str:
+        """The files of a sample."""
+        files = [self.images[index], *(paths[index] for paths, _ in self.targets.values())]
+        return " and ".join(str(path) for path in files)
+
+    def read(self, index: int) -> Sample:
+        """Reads all files of a sample."""
+        sample = {"image": read_pixels(self.images[index])}
+        for key, (paths, reader) in self.targets.items():
+            sample[key] = reader(paths[index])
+        if self.labels is not None:
+            sample["label"] = self.labels[index].long()
+        return sample

@@ -1,0 +1,191 @@
+"""Data sets in the format of Hugging Face `datasets`, from their Hub or a folder."""
+
+import io
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from anyteacher.data.augmentation import Augmentation
+from anyteacher.data.files import Reader, Relabel, same_labels
+from anyteacher.data.readers import read_metres
+from anyteacher.data.source import ImageData, Sample, Source, Split
+from anyteacher.errors import ConfigError, DataError, did_you_mean, require
+from anyteacher.facts import IGNORE, Facts
+from anyteacher.images import read_pixels
+from anyteacher.normalization import IMAGENET, ImageNorm
+
+AUGMENTATION = Augmentation(zoom=(1.0, 1.5))
+
+_KEYS = ("image", "target", "label", "segmentation", "depth")
+
+
+class _Stored(io.BytesIO):
+    """A file inside of another one, which tells its place when it is named."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+class HubSource(Source):
+    """Rows of a table of Hugging Face.
+
+    Args:
+        table: A `datasets.Dataset`.
+        name: What it is called in messages.
+        columns: The column of each key.
+        readers: How the files of each key are read.
+        classes: How many labels there are.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        name: str,
+        columns: Mapping[str, str],
+        readers: Mapping[str, Reader],
+        classes: int | None,
+    ) -> None:
+        kind = require("datasets").Image
+        self.table, self._name, self.columns = table, name, dict(columns)
+        self.readers, self.classes = dict(readers), classes
+        for key, column in columns.items():
+            if column not in table.column_names:
+                raise ConfigError(
+                    f"{name} has no column '{column}' for {key}. "
+                    f"{did_you_mean(column, table.column_names)}"
+                )
+            if key != "label":
+                # Its files are read here, so that a broken one is named.
+                self.table = self.table.cast_column(column, kind(decode=False))
+        feature = table.features.get(columns.get("label", ""), None)
+        theirs = getattr(feature, "num_classes", classes)
+        if theirs != classes:
+            raise ConfigError(
+                f"{name} has {theirs} classes, and the data is set to {classes}. Set the classes "
+                f"of data, task and student to {theirs}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def name(self, index: int) -> str:
+        """The table and the row."""
+        return f"{self._name}, row {int(index)}"
+
+    def read(self, index: int) -> Sample:
+        """The wanted columns of a row."""
+        row = self.table[int(index)]
+        return {key: self._value(key, row[name], index) for key, name in self.columns.items()}
+
+    def _value(self, key: str, value: Any, index: int) -> torch.Tensor:
+        name = f"{self.name(index)}, column '{self.columns[key]}'"
+        if value is None:
+            raise DataError(f"{name} is empty.")
+        if key != "label":
+            content = value["bytes"]
+            file: Any = Path(value["path"]) if content is None else _Stored(content, name)
+            return self.readers[key](file)
+        if self.classes is None or not 0 <= value < self.classes:
+            raise DataError(f"{name} is {value}, which is no class of {self.classes}.")
+        return torch.tensor(int(value))
+
+
+class HubData(ImageData):
+    """A data set of Hugging Face `datasets`: of its Hub by name, or saved in a folder.
+
+    Args:
+        name: Name on the Hub (`owner/name`), a folder in a format that `datasets.load_dataset`
+            reads, or one that `save_to_disk` wrote.
+        columns: The column of each key; of `image`, and of `target`, `label`, `segmentation` (an
+            image whose values are classes) or `depth` (a 16-bit grey image).
+        subset: Which of its configurations, if it has several.
+        train_split: The split to train on.
+        val_split: The one to validate on.
+        test_split: The one to test on.
+        classes: Of labels or masks.
+        ignore: The value of pixels of no class.
+        max_depth: Farther depth, in metres, is taken for unknown; needed with depth.
+        depth_scale: Steps of the depth's files that make a metre; None where they say it.
+        size: Height and width of the pictures that the student sees.
+        augmentation: What varies in training.
+        **common: As for `ImageData`.
+
+    Raises:
+        ConfigError: when there is nothing to learn, or what it needs is not set.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        columns: dict[str, str],
+        *,
+        subset: str | None = None,
+        train_split: str = "train",
+        val_split: str = "validation",
+        test_split: str = "test",
+        classes: int | None = None,
+        ignore: int = IGNORE,
+        max_depth: float | None = None,
+        depth_scale: float | None = None,
+        size: tuple[int, int] = (224, 224),
+        augmentation: Augmentation | None = AUGMENTATION,
+        **common: Any,
+    ) -> None:
+        super().__init__(size, augmentation, **common)
+        self.name, self.columns, self.subset = name, columns, subset
+        self.splits = {"train": train_split, "val": val_split, "test": test_split}
+        self.classes, self.max_depth = classes, max_depth
+        for key in columns:
+            if key not in _KEYS:
+                raise ConfigError(f"Nothing reads '{key}'. {did_you_mean(key, _KEYS)}")
+        if "image" not in columns or len(columns) < 2:
+            raise ConfigError(
+                f"Name the columns of the image and of a target, out of {', '.join(_KEYS)}; got "
+                f"{columns}."
+            )
+        if ("label" in columns or "segmentation" in columns) and classes is None:
+            raise ConfigError("Set the number of classes of the labels.")
+        if "depth" in columns and max_depth is None:
+            raise ConfigError("Set max_depth, in metres, for depth.")
+        self.readers: dict[str, Reader] = {"image": read_pixels, "target": read_pixels}
+        if classes is not None:
+            self.readers["segmentation"] = Relabel(same_labels(classes, ignore), name)
+        if max_depth is not None:
+            self.readers["depth"] = partial(read_metres, scale=depth_scale, max_depth=max_depth)
+
+    def facts(self) -> Facts:
+        """What was named, with the classes and the depth that were set."""
+        targets = tuple(key for key in self.columns if key != "image")
+        labels = [key for key in targets if key in ("label", "segmentation")]
+        classes = {key: self.classes for key in labels if self.classes is not None}
+        depth = self.max_depth if "depth" in targets else None
+        norm = ImageNorm() if "target" in targets else IMAGENET
+        return Facts(targets, classes, max_depth=depth, norm=norm)
+
+    def source(self, split: Split) -> Source:
+        """A split, read through `datasets`."""
+        datasets = require("datasets")
+        folder, wanted = Path(self.name), self.splits[split]
+        saved = any((folder / file).is_file() for file in ("dataset_dict.json", "state.json"))
+        try:
+            if saved:
+                tables = datasets.load_from_disk(self.name)
+            else:
+                tables = datasets.load_dataset(self.name, self.subset)
+        # It raises nearly anything, from its own errors to those of the network.
+        except Exception as error:
+            raise DataError(f"Cannot load the data set '{self.name}': {error}") from error
+        if wanted not in tables:
+            raise ConfigError(
+                f"'{self.name}' has no split '{wanted}'. {did_you_mean(wanted, tables)} Set "
+                f"{split}_split."
+            )
+        title = f"{self.name}, split {wanted}"
+        return HubSource(tables[wanted], title, self.columns, self.readers, self.classes)

@@ -1,0 +1,143 @@
+"""What a data set holds, found by reading all of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from anyteacher.data.loading import DataModule
+from anyteacher.data.source import ImageData, Source, Split, height_and_width
+from anyteacher.errors import DataError
+from anyteacher.facts import IGNORE
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+_LABELS = 256
+_LABEL_KEYS = ("label", "segmentation")
+
+
+@dataclass
+class Inventory:
+    """What the samples of a split hold.
+
+    Attributes:
+        samples: How many there are.
+        smallest: The least height and the least width.
+        largest: The greatest.
+        labels: For each key that holds labels, how often each occurs, by number (256, but more
+            where images have labels beyond); at 255 of `segmentation`, the pixels of no class.
+        nearest: The least known depth in metres.
+        farthest: The greatest.
+        known: Pixels of known depth.
+        pixels: Pixels that have a depth at all.
+        broken: What is wrong with samples that cannot be read, with their files.
+    """
+
+    samples: int = 0
+    smallest: tuple[int, int] = (1 << 30, 1 << 30)
+    largest: tuple[int, int] = (0, 0)
+    labels: dict[str, Int[Tensor, " classes"]] = field(default_factory=dict)
+    nearest: float = float("inf")
+    farthest: float = 0.0
+    known: int = 0
+    pixels: int = 0
+    broken: list[str] = field(default_factory=list)
+
+    def add(self, other: "Inventory") -> None:
+        """Takes in what other samples hold."""
+        self.samples += other.samples
+        self.smallest = _each(min, self.smallest, other.smallest)
+        self.largest = _each(max, self.largest, other.largest)
+        for key, counts in other.labels.items():
+            mine = self.labels.get(key, torch.zeros(0, dtype=torch.int64))
+            longer = torch.zeros(max(len(mine), len(counts)), dtype=torch.int64)
+            longer[: len(mine)] += mine
+            longer[: len(counts)] += counts
+            self.labels[key] = longer
+        self.nearest = min(self.nearest, other.nearest)
+        self.farthest = max(self.farthest, other.farthest)
+        self.known, self.pixels = self.known + other.known, self.pixels + other.pixels
+        self.broken += other.broken
+
+    def classes(self, key: str) -> list[int]:
+        """The classes that occur in a key, in order."""
+        counts = self.labels[key].clone()
+        if key == "segmentation":
+            counts[IGNORE] = 0
+        return [int(number) for number in counts.nonzero()]
+
+    def ignored(self) -> float:
+        """The share of the pixels of masks that no class has."""
+        counts = self.labels["segmentation"]
+        return float(counts[IGNORE] / counts.sum().clamp(min=1))
+
+
+def _each(choose: Any, a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return choose(a[0], b[0]), choose(a[1], b[1])
+
+
+class _Looks(Dataset[Inventory]):
+    """The inventory of each sample alone, made in whatever process reads it."""
+
+    def __init__(self, samples: Source | Dataset[Any]) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Inventory:
+        try:
+            if isinstance(self.samples, Source):
+                sample, name = self.samples.read(index), self.samples.name(index)
+            else:
+                sample, name = self.samples[index], f"sample {index}"
+            size = height_and_width(sample, name)
+        except DataError as error:
+            return Inventory(1, broken=[str(error)])
+        found = Inventory(1, size, size)
+        for key in _LABEL_KEYS:
+            if key in sample:
+                found.labels[key] = sample[key].flatten().long().bincount(minlength=_LABELS)
+        if "depth" in sample:
+            depth = sample["depth"]
+            known = depth[depth > 0]
+            found.known, found.pixels = known.numel(), depth.numel()
+            if found.known:
+                found.nearest, found.farthest = float(known.min()), float(known.max())
+        return found
+
+
+def inventories(samples: Source | Dataset[Any], num_workers: int = 0) -> Iterator[Inventory]:
+    """The inventory of each sample, in order.
+
+    Args:
+        samples: As they are stored, or as they are seen.
+        num_workers: Processes that read them.
+    """
+    looks = _Looks(samples)
+    yield from DataLoader(looks, batch_size=None, num_workers=num_workers)
+
+
+def stored(data: DataModule) -> Iterator[tuple[str, Source | Dataset[Any]]]:
+    """Everything that a data set has, by the name of the split; what two splits share comes once.
+
+    Raises:
+        DataError: when files are missing.
+    """
+    seen: set[tuple[str, ...]] = set()
+    if not isinstance(data, ImageData):
+        data.prepare_data()
+        data.setup("fit")
+        data.setup("test")
+        yield from ((split, getattr(data, split)) for split in SPLITS)
+        return
+    for split in SPLITS:
+        for name, source in data.parts(split).items():
+            files = tuple(source.name(index) for index in range(len(source)))
+            if files not in seen:
+                yield name, source
+            seen.add(files)

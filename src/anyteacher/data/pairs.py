@@ -1,0 +1,108 @@
+"""Pictures to be made of others, from pairs of the same scene."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from anyteacher.data.augmentation import Augmentation
+from anyteacher.data.files import FileSource, Paths, names_in, need_folder, partners
+from anyteacher.data.source import ImageData, Sample, Source, Split
+from anyteacher.errors import ConfigError, DataError, did_you_mean
+from anyteacher.facts import Facts
+from anyteacher.images import read_pixels
+
+Direction = Literal["AtoB", "BtoA"]
+
+# A pair cut out of a slightly larger picture, as Isola et al. (CVPR 2017) did: 286 to 256.
+AUGMENTATION = Augmentation(zoom=(1.0, 286 / 256))
+
+LAYOUT = "{train,val,test}/* of two images side by side, or A/{train,val,test}/* and B/…/* alike."
+
+
+def check_direction(direction: str) -> None:
+    """Refuses what is no direction.
+
+    Raises:
+        ConfigError: then.
+    """
+    if direction not in ("AtoB", "BtoA"):
+        raise ConfigError(
+            f"No direction '{direction}'. {did_you_mean(direction, ('AtoB', 'BtoA'))}"
+        )
+
+
+class AlignedSource(Source):
+    """Files of two images side by side, A to the left.
+
+    Args:
+        paths: The files.
+        direction: Which of the two is given.
+    """
+
+    def __init__(self, paths: Paths, direction: Direction) -> None:
+        self.paths, self.direction = paths, direction
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        """The file of a pair."""
+        return str(self.paths[index])
+
+    def read(self, index: int) -> Sample:
+        """Both halves."""
+        both = read_pixels(self.paths[index])
+        if both.shape[-1] % 2:
+            raise DataError(
+                f"{self.paths[index]} is {both.shape[-1]} pixels wide, and two images of the same "
+                "size side by side have an even width."
+            )
+        halves = both.chunk(2, -1)
+        given, wanted = halves if self.direction == "AtoB" else halves[::-1]
+        return {"image": given, "target": wanted}
+
+
+class PairsData(ImageData):
+    """Pairs of pictures of the same scene: `image`, and `target` (B, 3, H, W) in [0, 1].
+
+    Each file holds both side by side, A to the left; or, where the root has folders A and B, the
+    two have the same path in them, but for the ending. Without a folder `val`, the test pairs
+    validate; without a folder `test`, the validation pairs test.
+
+    Args:
+        root: Folder with the splits, or with A and B.
+        direction: `AtoB` makes B of A, `BtoA` A of B.
+        size: Height and width of the pictures that the student sees.
+        augmentation: What varies in training; not the colours.
+        **common: As for `ImageData`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        direction: Direction = "AtoB",
+        size: tuple[int, int] = (256, 256),
+        augmentation: Augmentation | None = AUGMENTATION,
+        **common: Any,
+    ) -> None:
+        super().__init__(size, augmentation, **common)
+        check_direction(direction)
+        self.root, self.direction = Path(root), direction
+
+    def facts(self) -> Facts:
+        """A picture to be made."""
+        return Facts(("target",))
+
+    def source(self, split: Split) -> Source:
+        """A split."""
+        apart = (self.root / "A").is_dir() and (self.root / "B").is_dir()
+        within = self.root / "A" if apart else self.root
+        other = {"train": "train", "val": "test", "test": "val"}[split]
+        part = split if (within / split).is_dir() else other
+        folder = need_folder(within / part, LAYOUT)
+        names = names_in(folder)
+        if not apart:
+            return AlignedSource(Paths(folder, names), self.direction)
+        theirs = need_folder(self.root / "B" / part, LAYOUT)
+        first, second = Paths(folder, names), Paths(theirs, partners(names, theirs))
+        given, wanted = (first, second) if self.direction == "AtoB" else (second, first)
+        return FileSource(given, {"target": (wanted, read_pixels)})

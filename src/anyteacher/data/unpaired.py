@@ -1,0 +1,100 @@
+"""Two collections of pictures without pairs, such as horses and zebras."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from anyteacher.data.augmentation import Augmentation
+from anyteacher.data.files import FileSource, Paths, names_in, need_folder
+from anyteacher.data.loading import Batch, Place
+from anyteacher.data.pairs import AUGMENTATION, Direction, check_direction
+from anyteacher.data.source import ImageData, ImageDataset, Source, Split
+from anyteacher.errors import ConfigError
+from anyteacher.facts import Facts
+
+LAYOUT = "trainA, trainB, testA and testB."
+
+
+class UnpairedDataset(Dataset[Batch]):
+    """Pictures of one kind, each with one of the other kind that is drawn anew in every epoch.
+
+    Args:
+        given: Pictures of the one kind.
+        other: Pictures of the other.
+        seed: Of the draws; None to take the others in turn.
+    """
+
+    def __init__(self, given: ImageDataset, other: ImageDataset, seed: int | None) -> None:
+        self.given, self.other, self.seed = given, other, seed
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __getitem__(self, index: int) -> Batch:
+        """Two pictures, and the place of the first."""
+        epoch = getattr(index, "epoch", 0)
+        place = int(index) % len(self.other)
+        if self.seed is not None:
+            # The last number parts this draw from that of the picture's view.
+            draw = np.random.default_rng((self.seed, epoch, index, 1))
+            place = int(draw.integers(len(self.other)))
+        return {**self.given[index], "unpaired": self.other[Place(place, epoch)]["image"]}
+
+
+class UnpairedData(ImageData):
+    """Pictures of two kinds: `image`, and `unpaired` (B, 3, H, W) in [0, 1], of another scene.
+
+    The test pictures validate, too; nothing can be held out (`val_share`).
+
+    Args:
+        root: Folder with `trainA`, `trainB`, `testA` and `testB`.
+        direction: `AtoB` gives A as the image, `BtoA` B.
+        size: Height and width of the pictures that the student sees.
+        augmentation: What varies in training.
+        **common: As for `ImageData`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        direction: Direction = "AtoB",
+        size: tuple[int, int] = (256, 256),
+        augmentation: Augmentation | None = AUGMENTATION,
+        **common: Any,
+    ) -> None:
+        super().__init__(size, augmentation, **common)
+        check_direction(direction)
+        if self.val_share:
+            raise ConfigError(
+                "Of pictures without pairs none are held out: leave val_share at 0, not "
+                f"{self.val_share}. Those in testA and testB validate."
+            )
+        self.root, self.direction = Path(root), direction
+
+    def facts(self) -> Facts:
+        """Pictures of another kind."""
+        return Facts(("unpaired",))
+
+    def _kind(self, split: Split, kind: str) -> Source:
+        folder = need_folder(self.root / f"{'train' if split == 'train' else 'test'}{kind}", LAYOUT)
+        return FileSource(Paths(folder, names_in(folder)))
+
+    def source(self, split: Split) -> Source:
+        """The pictures of the one kind; "val" is "test"."""
+        return self._kind(split, self.direction[0])
+
+    def parts(self, split: Split) -> dict[str, Source]:
+        """Both kinds."""
+        other = self.direction[-1]
+        return {
+            f"{split} {self.direction[0]}": self.part(split),
+            f"{split} {other}": self._kind(split, other),
+        }
+
+    def dataset(self, split: Split) -> Dataset[Batch]:
+        """Pictures of both kinds."""
+        other = self._seen(self._kind(split, self.direction[-1]), split)
+        seed = self.seed if split == "train" else None
+        return UnpairedDataset(self._seen(self.part(split), split), other, seed)

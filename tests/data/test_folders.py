@@ -1,0 +1,41 @@
+import layouts
+import pytest
+import torch
+
+from anyteacher.data import FoldersData
+from anyteacher.errors import ConfigError, DataError
+
+
+def test_masks_depth_and_normals_beside_images(tmp_path):
+    root = layouts.folders(tmp_path)
+    data = FoldersData(root, classes=5, ignore=200, max_depth=10.0, depth_scale=1000, normals=True)
+    assert data.facts().targets == ("segmentation", "depth", "normals")
+    assert [len(data.source(split)) for split in ("train", "val", "test")] == [3, 2, 2]
+    sample = data.source("train").read(0)
+    assert sample["segmentation"].unique().tolist() == [0, 4, 255]
+    assert sample["depth"].unique().tolist() == [0, 1, 3]
+    assert (sample["normals"][:, 0] == 0).all()
+    torch.testing.assert_close(
+        sample["normals"][:, 1, 1], torch.tensor([1.0, 0.0, 0.0]), atol=0.01, rtol=0
+    )
+
+
+def test_a_folder_of_test_images_is_taken(tmp_path):
+    root = layouts.folders(tmp_path)
+    (root / "train").rename(root / "test")
+    assert len(FoldersData(root, classes=5, ignore=200).source("test")) == 3
+
+
+def test_what_is_missing_or_wrong(tmp_path):
+    with pytest.raises(ConfigError, match=r"images alone teach nothing. Set classes"):
+        FoldersData(tmp_path)
+    with pytest.raises(DataError, match=r"There is no folder .*train/images"):
+        FoldersData(tmp_path, classes=5).source("train")
+    root = layouts.folders(tmp_path)
+    with pytest.raises(DataError, match="holds the label 200, which a data set of 5 classes"):
+        FoldersData(root, classes=5).source("train").read(0)
+    with pytest.raises(DataError, match=r"scale"):
+        FoldersData(root, max_depth=10.0).source("train").read(0)
+    (root / "train" / "masks" / "walk" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1 of 3 images have no file .*walk/1.jpg"):
+        FoldersData(root, classes=5, ignore=200).source("train")

@@ -1,0 +1,38 @@
+import layouts
+import pytest
+import torch
+
+from anyteacher.data import PairsData
+from anyteacher.errors import ConfigError, DataError
+
+
+def pixels(seed):
+    return torch.from_numpy(layouts.picture(seed)).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("write", [layouts.aligned, layouts.two_folders])
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_both_ways_to_store_pairs(tmp_path, write, direction):
+    data = PairsData(write(tmp_path), direction)
+    assert data.facts().targets == ("target",)
+    source = data.source("train")
+    assert len(source) == 3
+    sample = source.read(1)
+    first, second = (sample[key] for key in ("image", "target"))
+    if direction == "BtoA":
+        first, second = second, first
+    assert torch.equal(first, pixels(1))
+    assert torch.equal(second, 255 - pixels(1))
+    assert len(data.source("val")) == len(data.source("test")) == 2
+
+
+def test_what_is_no_pair_is_named(tmp_path):
+    layouts.save(tmp_path / "train" / "odd.png", layouts.picture(0, 12, 15))
+    with pytest.raises(DataError, match=r"odd.png is 15 pixels wide"):
+        PairsData(tmp_path).source("train").read(0)
+    with pytest.raises(ConfigError, match=r"No direction 'AtoC'. Did you mean AtoB"):
+        PairsData(tmp_path, "AtoC")
+    root = layouts.two_folders(tmp_path / "two")
+    (root / "B" / "train" / "2.bmp").unlink()
+    with pytest.raises(DataError, match=r"1 of 3 images have no file .* the first is 2.png"):
+        PairsData(root).source("train")

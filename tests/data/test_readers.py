@@ -1,0 +1,31 @@
+import layouts
+import numpy as np
+import pytest
+import torch
+
+from anyteacher.data.readers import known_depth, read_metres, read_normals
+from anyteacher.errors import DataError
+
+
+def test_only_known_depth_is_kept():
+    depth = torch.tensor([[[1.0, 0.0, -2.0, float("inf"), float("nan"), 5.0, 5.1]]])
+    assert known_depth(depth, 5.0).tolist() == [[[1, 0, 0, 0, 0, 5, 0]]]
+
+
+def test_metres_by_a_scale(tmp_path):
+    path = layouts.save(tmp_path / "d.png", layouts.halves(512, 60000, np.uint16))
+    assert read_metres(path, scale=256, max_depth=80.0).unique().tolist() == [0, 2]
+    with pytest.raises(DataError, match=r"d.png"):
+        read_metres(path, scale=None)
+
+
+def test_normals_have_unit_length_and_grey_is_unknown(tmp_path):
+    colours = np.full((2, 2, 3), 128, np.uint8)
+    colours[0, 0], colours[0, 1], colours[1, 0] = (0, 128, 128), (200, 200, 128), (128, 128, 255)
+    normals = read_normals(layouts.save(tmp_path / "n.png", colours))
+    lengths = normals.norm(dim=0)
+    torch.testing.assert_close(lengths, torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    assert normals[0, 0, 0] < -0.99
+    assert normals[2, 1, 0] > 0.99
+    half = 0.5**0.5
+    torch.testing.assert_close(normals[:, 0, 1], torch.tensor([half, half, 0.0]), atol=0.01, rtol=0)

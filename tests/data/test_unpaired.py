@@ -1,0 +1,45 @@
+import layouts
+import pytest
+import torch
+
+from anyteacher.data import Place, UnpairedData
+from anyteacher.errors import ConfigError, DataError
+
+
+def made(root, **settings):
+    data = UnpairedData(root, size=(12, 16), augmentation=None, **settings)
+    data.setup("fit")
+    data.setup("test")
+    return data
+
+
+def blue(image):
+    """The seed of a picture, by its blue channel."""
+    return round(float(image[2].mean()) * 255 / 20)
+
+
+def test_each_picture_comes_with_one_of_the_other_kind(tmp_path):
+    data = made(layouts.unpaired(tmp_path))
+    assert [len(part) for part in (data.train, data.val, data.test)] == [3, 2, 2]
+    assert blue(data.train[1]["image"]) == 1
+    others = [[blue(data.train[Place(i, e)]["unpaired"]) for i in range(3)] for e in range(6)]
+    assert {seed for row in others for seed in row} == {5, 6, 7, 8, 9}
+    assert len({tuple(row) for row in others}) > 3  # drawn anew in every epoch
+    again = made(layouts.unpaired(tmp_path))
+    assert torch.equal(again.train[Place(2, 4)]["unpaired"], data.train[Place(2, 4)]["unpaired"])
+    assert [blue(data.val[i]["unpaired"]) for i in range(2)] == [5, 6]
+
+
+def test_the_other_direction_and_what_is_wrong(tmp_path):
+    root = layouts.unpaired(tmp_path)
+    data = made(root, direction="BtoA")
+    assert len(data.train) == 5
+    assert blue(data.train[0]["image"]) == 5
+    assert list(data.parts("train")) == ["train B", "train A"]
+    with pytest.raises(ConfigError, match="No direction"):
+        UnpairedData(root, "B")
+    with pytest.raises(ConfigError, match=r"leave val_share at 0, not 0.5"):
+        UnpairedData(root, val_share=0.5)
+    (root / "trainA").rename(root / "other")
+    with pytest.raises(DataError, match=r"There is no folder .*trainA"):
+        UnpairedData(root).source("train")

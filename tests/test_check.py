@@ -1,0 +1,86 @@
+import io
+
+import layouts
+from rich.console import Console
+
+from anyteacher import cli
+from anyteacher.check import check
+from anyteacher.data import FoldersData
+
+
+def run(data):
+    out = io.StringIO()
+    return check(data, Console(file=out, width=200)), out.getvalue()
+
+
+def test_a_whole_data_set_in_a_table(tmp_path):
+    data = FoldersData(
+        layouts.folders(tmp_path), classes=5, ignore=200, max_depth=10.0, depth_scale=1000,
+        num_workers=0,
+    )  # fmt: skip
+    good, text = run(data)
+    assert good
+    lines = [line.split() for line in text.splitlines()]
+    assert ["samples", "3", "2"] in lines
+    assert "segmentation: classes" in text
+    assert "2, from 0 to 4" in text
+    assert "3: 1, 2, 3" in text  # absent classes
+    assert "1.00 m to 3.00 m" in text
+    assert "8.3%" in text
+    assert "91.7%" in text
+
+
+def test_broken_files_are_named_up_to_a_number(tmp_path):
+    root = layouts.folders(tmp_path)
+    for i in range(3):
+        (root / "train" / "images" / "walk" / f"{i}.jpg").write_bytes(b"no image")
+    good, text = run(FoldersData(root, classes=5, ignore=200, num_workers=0))
+    assert not good
+    assert text.count("broken: Cannot read") == 3
+    assert "walk/2.jpg" in text
+
+
+CONFIG = """
+task: {{class_path: Segmentation, init_args: {{classes: {classes}}}}}
+student: {{class_path: anyteacher.models.EncoderDecoder, init_args: {{out_channels: {classes}}}}}
+data:
+  class_path: FoldersData
+  init_args: {{root: {root}, classes: 5, ignore: 200, num_workers: 0}}
+"""
+
+
+def test_the_command(tmp_path, capsys):
+    root = layouts.folders(tmp_path / "data")
+    config = tmp_path / "c.yaml"
+    config.write_text(CONFIG.format(root=root, classes=5))
+    assert cli.main(["data", "check", str(config)]) == 0
+    assert "What the data set holds" in capsys.readouterr().out
+    (root / "val" / "masks" / "walk" / "0.png").write_bytes(b"")
+    assert cli.main(["data", "check", str(config)]) == 1
+    assert "walk/0.png" in capsys.readouterr().out
+    config.write_text(CONFIG.format(root=root, classes=7))
+    assert cli.main(["data", "check", str(config)]) == 2
+    assert "set to 7 classes, and the data has 5" in capsys.readouterr().err
+    assert cli.main(["data", "chek", str(config)]) == 2
+    assert "Nothing is called 'chek'" in capsys.readouterr().err
+
+
+def test_a_mismatch_is_refused_before_training(tmp_path, capsys):
+    root = layouts.folders(tmp_path / "data")
+    config = tmp_path / "c.yaml"
+    config.write_text(CONFIG.format(root=root, classes=7))
+    assert cli.main(["fit", f"--config={config}", f"--output={tmp_path / 'run'}"]) == 2
+    assert "Set the task's classes, and the student's output, to 5" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_file_in_a_worker_is_told_in_one_line(tmp_path, capsys):
+    root = layouts.folders(tmp_path / "data")
+    (root / "val" / "masks" / "walk" / "0.png").write_bytes(b"")
+    config = tmp_path / "c.yaml"
+    config.write_text(CONFIG.format(root=root, classes=5).replace("workers: 0", "workers: 1"))
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
+    assert cli.main(["fit", f"--config={config}", f"--output={tmp_path / 'run'}", *quiet]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("anyteacher fit: Cannot read ")
+    assert "walk/0.png" in line
