@@ -93,3 +93,12 @@ def test_the_configuration_of_data_to_check_is_a_flag():
     assert prepared("data", []) == prepared("data", ["--help"]) == ["--help"]
     with pytest.raises(ConfigError, match=r"Nothing is called 'chek'. Write: "):
         prepared("data", ["chek", "a.yaml"])
+
+
+def test_a_run_that_is_not_there_is_not_gone_on_with(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere' holds no run to go on with: .* \(--config\)"):
+        prepared("fit", ["--resume", f"--output={tmp_path / 'nowhere'}"])
+    # With the settings of a run it is a new one, which may be started the same way again.
+    for given in ("--config=a.yaml", "--student=Net"):
+        rest = [given, "--resume", f"--output={tmp_path / 'nowhere'}"]
+        assert prepared("fit", rest) == rest

@@ -23,8 +23,8 @@ def prepared(command: str, rest: list[str]) -> list[str]:
     """The arguments as the parser is to have them: a run's own settings put in, names written out.
 
     Raises:
-        ConfigError: when a run is named and there is none, or something else is to be done with
-            data than to check it.
+        ConfigError: when a run is named, or to be gone on with, and there is none, or something
+            else is to be done with data than to check it.
     """
     if command in ("validate", "test", "predict"):
         rest = _of_run(rest)
@@ -79,6 +79,12 @@ def _resumed(rest: list[str]) -> list[str]:
         output, resume = str(stated.get("output", output)), bool(stated.get("resume", resume))
     run = Path(output)
     if not resume or not (run / "checkpoints" / "last.ckpt").exists():
+        settings = any(word.startswith(("--task", "--student", "--data")) for word in rest)
+        if resume and not after_files and not settings:
+            raise ConfigError(
+                f"'{run}' holds no run to go on with: it has no checkpoints/last.ckpt. Give the "
+                "folder of a run that has begun, or the settings of a new one (--config)."
+            )
         return rest  # nothing to go on from: a new run, with the settings of now
     config = run / "config.yaml"
     own = [f"{_CONFIG}={config}"] if config.is_file() else []
