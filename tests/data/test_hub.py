@@ -1,3 +1,4 @@
+import datasets
 import layouts
 import pytest
 
@@ -52,6 +53,13 @@ def test_what_the_table_has_not(saved, tmp_path, monkeypatch):
         HubData(str(saved), COLUMNS, classes=3, val_split="valid").source("val")
     with pytest.raises(DataError, match="Cannot load the data set"):
         HubData(str(tmp_path / "nothing"), COLUMNS, classes=3).source("train")
+
+
+def test_a_table_without_splits_is_told_from_one_with_them(saved, tmp_path):
+    table = datasets.load_from_disk(str(saved))["train"]
+    table.save_to_disk(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"holds one table without splits.*train, validation"):
+        HubData(str(tmp_path), COLUMNS, classes=3).source("train")
 
 
 def test_a_broken_picture_tells_its_row(saved):

@@ -102,7 +102,7 @@ class HubData(ImageData):
 
     Args:
         name: Name on the Hub (`owner/name`), a folder in a format that `datasets.load_dataset`
-            reads, or one that `save_to_disk` wrote.
+            reads, or one that `DatasetDict.save_to_disk` wrote.
         columns: The column of each key; of `image`, and of `target`, `label`, `segmentation` (an
             image whose values are classes) or `depth` (a 16-bit grey image).
         subset: Which of its configurations, if it has several.
@@ -182,6 +182,11 @@ class HubData(ImageData):
         # It raises nearly anything, from its own errors to those of the network.
         except Exception as error:
             raise DataError(f"Cannot load the data set '{self.name}': {error}") from error
+        if isinstance(tables, datasets.Dataset):
+            raise ConfigError(
+                f"'{self.name}' holds one table without splits. Save a `datasets.DatasetDict` of "
+                f"{', '.join(self.splits.values())}."
+            )
         if wanted not in tables:
             raise ConfigError(
                 f"'{self.name}' has no split '{wanted}'. {did_you_mean(wanted, tables)} Set "
