@@ -85,10 +85,11 @@ def seen(data, epochs=2):
     return found
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # few cores are no matter
 @pytest.mark.parametrize("name", ["folders", "unpaired"])
 def test_workers_change_nothing(tmp_path, name):
     alone = seen(loaded(data_of(name, tmp_path, batch_size=1, num_workers=0)))
-    many = seen(loaded(data_of(name, tmp_path, batch_size=1, num_workers=2)))
+    many = seen(loaded(data_of(name, tmp_path, batch_size=1, num_workers=6)))
     for mine, theirs in zip(alone, many, strict=True):
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[key], theirs[key]) for key in mine)

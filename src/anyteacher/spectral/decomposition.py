@@ -11,7 +11,7 @@ traditional link the two change places, and the second term is the teacher's ene
 projector's reach.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -49,7 +49,7 @@ class Decomposition:
     transfer: Float[Tensor, ""]
     regularisation: Float[Tensor, ""]
     total: Float[Tensor, ""]
-    singular_values: Float[Tensor, " k"]
+    singular_values: Float[Tensor, " k"] = field(repr=False)  # there may be hundreds
     rank: Int[Tensor, ""]
     effective_rank: Float[Tensor, ""]
     energy: Float[Tensor, ""]
