@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 import anyteacher as at
-from anyteacher.errors import LayoutError
+from anyteacher.errors import LayoutError, NonFiniteError
 from anyteacher.experiment import fit
 from anyteacher.layout import to_rows
 from anyteacher.models import ConvNet
@@ -150,3 +150,14 @@ def test_a_run_fills_them_by_itself_and_resumes_bit_for_bit(tmp_path, step):
     assert float(whole["state_dict"]["distiller.connections.0.projector.rows"]) > 16
     for key in ("state_dict", "optimizer_states"):
         assert runs.differences(whole[key], cut[key], key) == []
+
+
+def test_what_is_not_finite_is_refused_and_never_kept():
+    made = distiller(ClosedForm(decay=0.9))
+    bad = torch.full_like(batches(1)[0], float("nan"))
+    with pytest.raises(NonFiniteError, match="Link 'link 0': a feature of these images"):
+        at.prefit(made, [bad])
+    at.prefit(made, batches(4))
+    with pytest.raises(NonFiniteError, match="At step 0"):
+        made(bad)
+    assert made(batches(1)[0]).total.isfinite()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from anyteacher.distiller import Distiller
-from anyteacher.errors import LayoutError
+from anyteacher.errors import LayoutError, NonFiniteError
 from anyteacher.level import size_of
 from anyteacher.projectors import ClosedForm
 from anyteacher.seeding import forked
@@ -56,6 +56,11 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
 
 
 def _add(projector: ClosedForm, teacher: Tensor, student: Tensor, name: str) -> None:
+    if not bool((teacher.sum() + student.sum()).isfinite()):
+        raise NonFiniteError(
+            f"Link '{name}': a feature of these images is infinite or not a number. Check the "
+            "images and the models' weights."
+        )
     try:
         projector.prefit(teacher, student)
     except LayoutError as error:

@@ -95,7 +95,7 @@ class Regularizer(Objective, ABC):
                 f"feature of shape {tuple(x.shape)}. Use a larger batch (drop_last=True for the "
                 f"last of an epoch) or an earlier tap with more positions{self.remedy}."
             )
-        value, state = self.measure(rows)
+        value, state = self.measure(rows, count)
         checked = self.check_finite and not torch.compiler.is_compiling()
         if checked and not bool(value.isfinite()):
             raise NonFiniteError(
@@ -114,8 +114,13 @@ class Regularizer(Objective, ABC):
         return self.reduce and self.training
 
     @abstractmethod
-    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
-        """The loss of a feature matrix, and what the buffers hold after a step of training."""
+    def measure(self, rows: Float[Tensor, "n c"], count: int) -> _Measured:
+        """The loss of a feature matrix, and what the buffers hold after a step of training.
+
+        Args:
+            rows: Of this process.
+            count: How many there are, of all processes together where they are added up.
+        """
 
     def extra_repr(self) -> str:
         """The width, for printing."""
@@ -206,6 +211,16 @@ class TrailingEnergy(Regularizer):
         if self.steps:
             self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
+    def extra_repr(self) -> str:
+        """The width, what is free, and how the directions are found."""
+        if self.energy is not None:
+            return f"{self.width} channels, {self.energy} of the energy free, found anew"
+        free = f"{self.rank} free"
+        if not self.width:
+            return free
+        how = "followed" if self.basis is not None else "found anew"
+        return f"{self.width} channels, {free}, {how}"
+
     def _directions(self, rank: int | float | None) -> int:
         assert rank is not None
         directions = rank if isinstance(rank, int) else max(1, round(rank * self.width))
@@ -216,7 +231,7 @@ class TrailingEnergy(Regularizer):
             )
         return directions
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
+    def measure(self, rows: Float[Tensor, "n c"], count: int) -> _Measured:
         """See `spectral.trailing_energy`."""
         settings = {"fraction": self.fraction, "centre": self.centre, "reduce": self._reduces}
         state = {"step": self.step + 1} if self.steps else {}
@@ -226,7 +241,8 @@ class TrailingEnergy(Regularizer):
         rank = self._scheduled(self.first, self.last)
         if isinstance(rank, Tensor):
             rank = rank.round().long()
-        if self.basis is None or not tracks(min(rows.shape), self.most, rows.device):
+        # By the rows of all: processes that chose apart would have losses of their own.
+        if self.basis is None or not tracks(min(count, self.width), self.most, rows.device):
             return trailing_energy(rows, rank, **settings), state
         start = self.basis if self._follows else None
         value, basis = tracked_trailing_energy(rows, rank, start, most=self.most, **settings)
@@ -272,7 +288,7 @@ class NuclearNorm(Regularizer):
         reduce: See `Regularizer`.
     """
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
+    def measure(self, rows: Float[Tensor, "n c"], count: int) -> _Measured:
         """See `spectral.nuclear_norm`."""
         return nuclear_norm(rows, centre=self.centre, reduce=self._reduces), {}
 
@@ -294,7 +310,7 @@ class LogDet(Regularizer):
             raise ConfigError(f"LogDet needs a positive eps, got {eps}. 0.01 is the default.")
         self.eps = eps
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
+    def measure(self, rows: Float[Tensor, "n c"], count: int) -> _Measured:
         """See `spectral.log_det`."""
         return log_det(rows, eps=self.eps, centre=self.centre, reduce=self._reduces), {}
 
@@ -312,7 +328,7 @@ class EffectiveRank(Regularizer):
 
     fewest = 2
 
-    def measure(self, rows: Float[Tensor, "n c"]) -> _Measured:
+    def measure(self, rows: Float[Tensor, "n c"], count: int) -> _Measured:
         """See `spectral.effective_rank`."""
         rank = effective_rank(rows, centre=self.centre, reduce=self._reduces)
         return 1 - rank / self.width, {}

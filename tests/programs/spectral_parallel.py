@@ -7,6 +7,7 @@ numbers of rows for which every averaged gradient is that of the whole batch.
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -95,7 +96,35 @@ def same(counts: list[int], rank: int) -> None:
             torch.testing.assert_close(mine, theirs, atol=1e-10, rtol=0)
 
 
-def with_one(run: Callable[[Tensor], tuple[Tensor, list[Tensor]]], rows: Tensor):
+def followed(rank: int, world: int) -> None:
+    """The subspace is followed by the rows of all: some here have too few by themselves."""
+    counts = [300, 100, 20][:world]
+    cuts = [sum(counts[:place]) for place in range(world + 1)]
+    generator = torch.Generator().manual_seed(5)
+    batches = [
+        torch.randn(sum(counts), 256, dtype=torch.float64, generator=generator) for _ in range(3)
+    ]
+
+    def losses(start: int, end: int) -> list[tuple[Tensor, Tensor]]:
+        regularizer, found = TrailingEnergy(8), []
+        regularizer.build(256)
+        regularizer.double()
+        for batch in batches:
+            x = batch[start:end].clone().requires_grad_()
+            value = regularizer(x)
+            value.backward()
+            found.append((value.detach(), x.grad))
+        return found
+
+    mine = losses(cuts[rank], cuts[rank + 1])
+    whole = with_one(lambda rows: losses(0, len(rows)), batches[0])
+    for (value, gradient), (expected, every) in zip(mine, whole, strict=True):
+        torch.testing.assert_close(value, expected, atol=1e-10, rtol=0)
+        own = every[cuts[rank] : cuts[rank + 1]]
+        torch.testing.assert_close(gradient / world, own, atol=1e-10, rtol=0)
+
+
+def with_one(run: Callable[[Tensor], Any], rows: Tensor) -> Any:
     """As in a process that knows of no others."""
     known = dist.is_initialized
     dist.is_initialized = lambda: False
@@ -135,6 +164,7 @@ def run(world: int, rank: int, meeting: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
     sums(rank, world)
     errors_on_all(rank)
+    followed(rank, world)
     for counts in PARTS[world]:
         same(counts, rank)
         if rank == 0:

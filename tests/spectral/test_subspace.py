@@ -71,3 +71,27 @@ def test_its_columns_are_orthonormal_whatever_the_matrix(matrix):
     for _ in range(3):
         start = top_subspace(matrix, 3, start)
         torch.testing.assert_close(start.T @ start, torch.eye(3))
+
+
+@pytest.mark.parametrize("case", ["dead at first", "zeros first", "one channel", "turned"])
+def test_a_start_in_an_empty_space_is_left(case):
+    """The power method alone never leaves where the matrix is zero."""
+    torch.manual_seed(0)
+    width, rank = 64, 8
+    z = torch.randn(300, width, dtype=torch.float64)
+    z[:, :20] = 0
+    start = torch.eye(width, dtype=torch.float64)[:, :rank]
+    if case == "zeros first":
+        start = top_subspace(torch.zeros(width, width, dtype=torch.float64), rank, start)
+    elif case == "one channel":
+        start = start.roll(width - rank - 1, 0)
+    elif case == "turned":
+        turn = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64)).Q
+        z, start = z @ turn, turn.mT @ start
+    matrix = z.mT @ z
+    found = start
+    for _ in range(40):
+        found = top_subspace(matrix, rank, found)
+    torch.testing.assert_close(found.mT @ found, torch.eye(rank, dtype=torch.float64))
+    held = (matrix @ found * found).sum()
+    assert float(held) > 0.99 * float(torch.linalg.eigvalsh(matrix)[-rank:].sum())

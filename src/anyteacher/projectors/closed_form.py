@@ -265,6 +265,9 @@ class ClosedForm(Projector):
         )
 
     def _keep(self, moments: _Moments) -> None:
+        good = (moments.teacher.sum() + moments.cross.sum()).isfinite()
+        if not torch.compiler.is_compiling() and not good:
+            return  # the loss of this batch is no number, and later ones must not suffer from it
         for name, value in moments._asdict().items():
             buffer = getattr(self, name)
             # Not in place, as the distiller's step.

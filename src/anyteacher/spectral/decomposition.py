@@ -157,7 +157,14 @@ def _checked(
             f"{widths[0]} and a teacher of width {widths[1]} with direction='{direction}': its "
             f"weight must be {expected}, as a linear layer has it."
         )
+    if bias is not None and tuple(bias.shape) != expected[:1]:
+        raise LayoutError(
+            f"An offset of shape {tuple(bias.shape)} does not go with a projector to {expected[0]} "
+            "channels."
+        )
     sums = moments.student.trace() + moments.teacher.trace()
+    if bias is not None:
+        sums = sums + bias.abs().sum().to(sums)
     if not bool(weight.isfinite().all() & sums.isfinite()):
         raise NonFiniteError(
             "A decomposition needs finite features and a finite projector, and one of them is "

@@ -46,11 +46,32 @@ def top_subspace(
     """
     matrix = finite(matrix)
     if start is None:
-        leading: Tensor = eigh(matrix)[1]
-        return leading.flip(1)[:, :rank].contiguous()
+        return _leading(matrix, rank)
     basis = start.to(matrix.dtype)
+    scale = basis
     for _ in range(ITERATIONS):
         # Householder's, which makes orthonormal columns also where the product has too few.
-        basis = torch.linalg.qr(matrix @ basis).Q
+        basis, scale = torch.linalg.qr(matrix @ basis)
+    # A compiled graph cannot look.
+    if not torch.compiler.is_compiling() and _stuck(matrix, basis, scale):
+        return _leading(matrix, rank)
     # In the order in which it is loaded again: another would be rounded otherwise.
     return basis.contiguous()
+
+
+def _leading(matrix: Tensor, rank: int) -> Tensor:
+    return eigh(matrix)[1].flip(1)[:, :rank].contiguous()
+
+
+def _stuck(matrix: Tensor, basis: Tensor, scale: Tensor) -> bool:
+    """Whether directions lie where the matrix is zero and never leave, or miss what is plain.
+
+    The r leading eigenvalues sum up to no less than the r largest diagonal entries (Schur).
+    """
+    energies, diagonal = matrix.diagonal(), scale.diagonal().abs()
+    held = (matrix @ basis * basis).sum()
+    rounding = 100 * torch.finfo(matrix.dtype).eps * energies.sum()
+    least = energies.topk(min(basis.shape[1], len(energies))).values.sum()
+    empty = diagonal.min() <= 100 * torch.finfo(matrix.dtype).eps * diagonal.max()
+    left = energies.sum() - held > rounding
+    return bool((held < 0.9 * least - rounding) | (empty & left))
