@@ -57,6 +57,13 @@ def test_what_is_no_run(tmp_path, runs):
         read_run(tmp_path)
 
 
+def test_settings_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: [")
+    (tmp_path / "student.safetensors").touch()
+    with pytest.raises(ConfigError, match=r"config\.yaml' cannot be read: .*expected"):
+        read_run(tmp_path)
+
+
 def test_a_run_given_twice_is_refused_under_any_name(runs, tmp_path):
     folder = runs["alone-0"]
     with pytest.raises(ConfigError, match=r"given twice\. Give every run once"):

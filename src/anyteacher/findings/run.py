@@ -14,7 +14,13 @@ from anyteacher.results import read_result
 
 # Runs that differ in nothing else are runs of one arm: seeds, and what changes no number.
 SEEDS = ("seed", "data.init_args.seed")
-WITHOUT_EFFECT = ("threads", "trainer.enable_progress_bar", "trainer.enable_model_summary")
+WITHOUT_EFFECT = (
+    "threads",
+    "trainer.enable_progress_bar",
+    "trainer.enable_model_summary",
+    "data.init_args.num_workers",
+    "distillation.observe_every",
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,11 @@ def read_run(folder: Path) -> Run:
             "`anyteacher fit`."
         )
     weights = finished(folder)
-    config = require("yaml").safe_load(path.read_text())
+    yaml = require("yaml")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
     curves = read_curves(folder / CURVES)
     return Run(folder, config, curves, read_result(folder, "test", weights))
 

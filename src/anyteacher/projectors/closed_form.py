@@ -62,7 +62,8 @@ class ClosedForm(Projector):
         decay: Of the weight of earlier batches, from batch to batch, such as 0.99; below 1. 0 for
             the batch alone. A step is a forward pass in training mode, so accumulated batches count
             each.
-        ridge: In units of the teacher's mean square; positive.
+        ridge: Positive; an absolute number in the unit of the teacher's mean square, so that a
+            teacher of small features is to be normalised (`teacher_norm`).
         bias: Whether to fit an offset too.
         reduce: Whether, in training, the rows are those of all processes together. The gradients
             that data parallelism averages are then those of the whole batch, if each process weighs

@@ -119,7 +119,8 @@ def closed_form(
     Args:
         z_t: The teacher's features.
         z_s: The student's.
-        ridge: In units of the teacher's mean square; positive.
+        ridge: Positive; an absolute number in the unit of the teacher's mean square, so that a
+            teacher of small features is to be normalised (`teacher_norm`).
         reduce: Whether the rows are those of all processes. The gradients that data parallelism
             averages are then those of the whole batch if each process weighs its loss by its share
             of the rows, times the number of processes.
