@@ -3,7 +3,18 @@
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.tasks.classification import Classification
 from anyteacher.tasks.depth import Depth
+from anyteacher.tasks.edges import Edges
 from anyteacher.tasks.multilabel import MultiLabel
+from anyteacher.tasks.normals import Normals
 from anyteacher.tasks.segmentation import Segmentation
 
-__all__ = ["Batch", "Classification", "Depth", "MultiLabel", "Segmentation", "Task"]
+__all__ = [
+    "Batch",
+    "Classification",
+    "Depth",
+    "Edges",
+    "MultiLabel",
+    "Normals",
+    "Segmentation",
+    "Task",
+]

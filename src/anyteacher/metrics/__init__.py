@@ -1,0 +1,28 @@
+"""Metrics of the tasks, with states that add up.
+
+Every state is a sum, or all that was seen where no sum will do, so a result over a validation set
+does not depend on how the set was cut into batches or spread over processes. Each metric returns
+all its numbers at once, by name, and raises `DataError` instead of returning a NaN when it has seen
+nothing to measure.
+"""
+
+from anyteacher.metrics.classes import (
+    ClassificationMetrics,
+    MultiLabelMetrics,
+    SegmentationMetrics,
+)
+from anyteacher.metrics.depth import DEPTH_NAMES, DepthMetrics, depth_errors, valid_depth
+from anyteacher.metrics.surfaces import EdgeMetrics, NormalMetrics, angles
+
+__all__ = [
+    "DEPTH_NAMES",
+    "ClassificationMetrics",
+    "DepthMetrics",
+    "EdgeMetrics",
+    "MultiLabelMetrics",
+    "NormalMetrics",
+    "SegmentationMetrics",
+    "angles",
+    "depth_errors",
+    "valid_depth",
+]
