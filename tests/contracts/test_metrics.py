@@ -21,6 +21,7 @@ from anyteacher.metrics import (
     MultiLabelMetrics,
     NormalMetrics,
     SegmentationMetrics,
+    TranslationMetrics,
 )
 
 IMAGES = 8
@@ -62,6 +63,10 @@ TABLE: dict[type[Metric], tuple[Callable[[], Metric], Callable[[], tuple[Tensor,
     EdgeMetrics: (
         EdgeMetrics,
         lambda: (torch.rand(IMAGES, 1, 4, 5), torch.rand(IMAGES, 1, 4, 5) < 0.3),
+    ),
+    TranslationMetrics: (
+        TranslationMetrics,
+        lambda: (torch.rand(IMAGES, 3, 12, 13), torch.rand(IMAGES, 3, 12, 13)),
     ),
 }
 

@@ -24,6 +24,7 @@ from anyteacher.tasks import (
     Normals,
     Segmentation,
     Task,
+    Translation,
 )
 
 SIZE = (12, 20)  # height differs from width
@@ -100,6 +101,15 @@ TABLE = {
         dtype=torch.float32,
         in_units=lambda x: bool(((x >= 0) & (x <= 1)).all()),
         best=lambda target: 40 * target - 20,
+    ),
+    Translation: Row(
+        make=Translation,
+        target=lambda: torch.rand(BATCH, 3, *SIZE),
+        nothing=lambda target: None,
+        shape=(3, *SIZE),
+        dtype=torch.float32,
+        in_units=lambda x: bool(((x >= 0) & (x <= 1)).all()),
+        best=lambda target: target,
     ),
 }
 

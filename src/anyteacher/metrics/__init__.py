@@ -13,6 +13,7 @@ from anyteacher.metrics.classes import (
 )
 from anyteacher.metrics.depth import DEPTH_NAMES, DepthMetrics, depth_errors, valid_depth
 from anyteacher.metrics.surfaces import EdgeMetrics, NormalMetrics, angles
+from anyteacher.metrics.translation import TranslationMetrics
 
 __all__ = [
     "DEPTH_NAMES",
@@ -22,6 +23,7 @@ __all__ = [
     "MultiLabelMetrics",
     "NormalMetrics",
     "SegmentationMetrics",
+    "TranslationMetrics",
     "angles",
     "depth_errors",
     "valid_depth",

@@ -7,6 +7,7 @@ from anyteacher.tasks.edges import Edges
 from anyteacher.tasks.multilabel import MultiLabel
 from anyteacher.tasks.normals import Normals
 from anyteacher.tasks.segmentation import Segmentation
+from anyteacher.tasks.translation import Translation
 
 __all__ = [
     "Batch",
@@ -17,4 +18,5 @@ __all__ = [
     "Normals",
     "Segmentation",
     "Task",
+    "Translation",
 ]

@@ -1,7 +1,8 @@
 """What a task is: the loss, the metrics and the pictures of one kind of target.
 
 A task says how a student's raw output is read. It holds no head: the student gives the number of
-channels that the task asks for (`out_channels`), so any model fits.
+channels that the task asks for (`out_channels`), so any model fits. The keys of a batch are listed
+in docs/data.md, with their shapes and units.
 """
 
 from abc import ABC, abstractmethod
@@ -38,7 +39,7 @@ class Task(nn.Module, ABC):
         out_channels: how many channels the student must give.
     """
 
-    target: ClassVar[str]
+    target: str
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
     kind: ClassVar[Literal["dense", "global"]]

@@ -1,0 +1,79 @@
+"""Image translation: the same scene, as it would look under other conditions."""
+
+from pathlib import Path
+from typing import final
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from anyteacher import images, pictures
+from anyteacher.errors import DataError
+from anyteacher.metrics import TranslationMetrics
+from anyteacher.tasks.base import Batch, Task, resize
+
+
+@final
+class Translation(Task):
+    """A picture of three colours in [0, 1], learned from pairs by the mean absolute difference.
+
+    The output is the picture itself, resized to the target. What lies outside of [0, 1] is cut off
+    in predictions, and drawn back by the loss.
+
+    Args:
+        target: the key of the batch that holds the picture to be made, (B, 3, H, W) in [0, 1]:
+            `target` for pairs on disk, `relit` for rooms at night.
+    """
+
+    monitor = "ssim"
+    mode = "max"
+    kind = "dense"
+
+    def __init__(self, target: str = "target") -> None:
+        super().__init__(out_channels=3)
+        self.target = target
+
+    def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 3 h w"]:
+        """The picture, in [0, 1]."""
+        return resize(self.check(output), size).clamp(0, 1)
+
+    def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
+        """The mean absolute difference over pixels, colours and images."""
+        picture = self._picture(batch)
+        made = resize(self.check(output), (picture.shape[-2], picture.shape[-1]))
+        return (made - picture).abs().mean()
+
+    def metrics(self) -> MetricCollection:
+        """`psnr` and `ssim`, of `TranslationMetrics`."""
+        return MetricCollection([TranslationMetrics()])
+
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        """Adds one batch to the metrics."""
+        picture = self._picture(batch)
+        metrics.update(self.prediction(output, (picture.shape[-2], picture.shape[-1])), picture)
+
+    def draw(
+        self, values: Float[Tensor, "b 3 h w"], like: Tensor | None = None
+    ) -> UInt8[Tensor, "b 3 h w"]:
+        """The pictures themselves."""
+        del like  # colours have a scale of their own
+        return pictures.image(values)
+
+    def save(self, prediction: Float[Tensor, "3 h w"], stem: Path) -> list[Path]:
+        """Writes `<stem>_translated.png`."""
+        return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
+
+    def _picture(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
+        picture = self.target_of(batch)
+        if picture.ndim != 4 or picture.shape[1] != 3:
+            raise DataError(
+                f"'{self.target}' must be pictures (batch, 3, height, width), but is "
+                f"{tuple(picture.shape)}."
+            )
+        if not torch.compiler.is_compiling() and not ((picture >= 0) & (picture <= 1)).all():
+            raise DataError(
+                f"'{self.target}' must hold colours in [0, 1], but goes from {picture.min()} to "
+                f"{picture.max()}. Divide values of 8 bits by 255."
+            )
+        return picture
