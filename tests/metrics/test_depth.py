@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from anyteacher.errors import DataError
-from anyteacher.metrics import DEPTH_NAMES, DepthMetrics, valid_depth
+from anyteacher.metrics import DEPTH_NAMES, RULES, DepthMetrics, Rules, valid_depth
 
 NEAR, FAR = 0.5, 10.0
 
@@ -13,7 +13,7 @@ NEAR, FAR = 0.5, 10.0
 def measured(
     prediction: Tensor, target: Tensor, near: float = NEAR, far: float = FAR
 ) -> DepthMetrics:
-    metric = DepthMetrics(min_depth=near, max_depth=far)
+    metric = DepthMetrics(Rules(near, far))
     metric.update(prediction, target)
     return metric
 
@@ -91,7 +91,7 @@ def test_depth_metrics_by_hand() -> None:
 
 def test_depth_sums_stay_exact_over_many_images() -> None:
     """In float32 the sum would stand still long before."""
-    metric = DepthMetrics(min_depth=0.1, max_depth=10)
+    metric = DepthMetrics(Rules(0.1, 10))
     metric.update(torch.full((1, 1, 1, 1), 1.1), torch.ones(1, 1, 1, 1))
     metric.total += 1e8 * 0.1
     metric.images += 10**8
@@ -111,3 +111,31 @@ def test_nothing_to_measure_is_an_error_that_says_so() -> None:
     depth = torch.zeros(2, 1, 3, 3)
     with pytest.raises(DataError, match=r"0\.1 to 10"):
         measured(depth, depth, 0.1, 10).compute()
+
+
+# Rows and columns as evaluation scripts give them for the usual sizes: NYUv2's, and two of KITTI's.
+CROPS = [
+    ("nyu", (480, 640), (45, 471, 41, 601), 10.0),
+    ("nyu", (240, 320), (22, 235, 20, 300), 10.0),
+    ("kitti", (375, 1242), (153, 371, 44, 1197), 80.0),
+    ("kitti", (352, 1216), (143, 349, 43, 1172), 80.0),
+]
+
+
+@pytest.mark.parametrize(("protocol", "size", "crop", "cap"), CROPS)
+def test_protocols_measure_a_part_of_the_picture_and_of_the_depths(
+    protocol: str, size: tuple[int, int], crop: tuple[int, int, int, int], cap: float
+) -> None:
+    top, bottom, left, right = crop
+    target = 1e-3 + 1.5 * cap * torch.rand(1, 1, *size)
+    prediction = target * 1.2
+    prediction[..., :top, :] = prediction[..., bottom:, :] = 0.5
+    prediction[..., :left] = prediction[..., right:] = 0.5
+    metric = DepthMetrics(RULES[protocol])
+    metric.update(prediction, target)
+    found = {name: float(value) for name, value in metric.compute().items()}
+    inside = target[..., top:bottom, left:right]
+    inside = inside[inside <= cap].double()
+    error = (1.2 * inside).clamp(max=cap) - inside
+    assert found["rmse"] == pytest.approx(float(error.square().mean().sqrt()), rel=1e-5)
+    assert found["delta1"] == 1  # nothing outside was counted, and nothing is off by more

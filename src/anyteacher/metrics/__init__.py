@@ -11,17 +11,28 @@ from anyteacher.metrics.classes import (
     MultiLabelMetrics,
     SegmentationMetrics,
 )
-from anyteacher.metrics.depth import DEPTH_NAMES, DepthMetrics, depth_errors, valid_depth
+from anyteacher.metrics.depth import (
+    DEPTH_NAMES,
+    RULES,
+    DepthMetrics,
+    Protocol,
+    Rules,
+    depth_errors,
+    valid_depth,
+)
 from anyteacher.metrics.surfaces import EdgeMetrics, NormalMetrics, angles
 from anyteacher.metrics.translation import TranslationMetrics
 
 __all__ = [
     "DEPTH_NAMES",
+    "RULES",
     "ClassificationMetrics",
     "DepthMetrics",
     "EdgeMetrics",
     "MultiLabelMetrics",
     "NormalMetrics",
+    "Protocol",
+    "Rules",
     "SegmentationMetrics",
     "TranslationMetrics",
     "angles",

@@ -17,15 +17,16 @@ class SegmentationMetrics(Metric):
 
     Args:
         classes: number of classes.
+        per_class: whether to give `iou_0`, `iou_1`, … as well, of the classes that occur.
         ignore: label of the pixels that are not measured.
     """
 
     full_state_update = False
     confusion: Tensor
 
-    def __init__(self, *, classes: int, ignore: int = 255) -> None:
+    def __init__(self, *, classes: int, per_class: bool = False, ignore: int = 255) -> None:
         super().__init__()
-        self.classes, self.ignore = classes, ignore
+        self.classes, self.per_class, self.ignore = classes, per_class, ignore
         zeros = torch.zeros(classes, classes, dtype=torch.int64)
         self.add_state("confusion", zeros, dist_reduce_fx="sum")
 
@@ -37,7 +38,7 @@ class SegmentationMetrics(Metric):
         self.confusion += counts.reshape(self.classes, self.classes)
 
     def compute(self) -> dict[str, Tensor]:
-        """`miou` and `pixel_accuracy`.
+        """`miou` and `pixel_accuracy`, and those of each class if asked.
 
         Raises:
             DataError: when no pixel had a label.
@@ -49,9 +50,11 @@ class SegmentationMetrics(Metric):
             )
         hits = self.confusion.diagonal().double()
         union = self.confusion.sum(0) + self.confusion.sum(1) - hits
+        shares = {int(k): hits[k] / union[k] for k in union.nonzero()[:, 0]}
         return {
-            "miou": (hits / union)[union > 0].mean(),
+            "miou": torch.stack(list(shares.values())).mean(),
             "pixel_accuracy": hits.sum() / self.confusion.sum(),
+            **({f"iou_{k}": share for k, share in shares.items()} if self.per_class else {}),
         }
 
 

@@ -1,5 +1,7 @@
 """The usual metrics of depth."""
 
+from typing import Literal, NamedTuple, TypeAlias
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -18,6 +20,42 @@ DEPTH_NAMES = (
     "delta2",
     "delta3",
 )
+
+Protocol: TypeAlias = Literal["", "nyu", "kitti"]
+
+
+class Rules(NamedTuple):
+    """How the depth of a data set is measured, by agreement.
+
+    Attributes:
+        min_depth: smallest depth in metres that is measured.
+        max_depth: largest one.
+        rows: first and last part of the height that is measured, as shares of it.
+        columns: likewise of the width.
+    """
+
+    min_depth: float
+    max_depth: float
+    rows: tuple[float, float] = (0.0, 1.0)
+    columns: tuple[float, float] = (0.0, 1.0)
+
+    def part(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns of a picture that are measured.
+
+        >>> RULES["nyu"].part(480, 640)
+        (slice(45, 471, None), slice(41, 601, None))
+        """
+        ends = [[int(end * height + 1e-6) for end in self.rows]]
+        ends += [[int(end * width + 1e-6) for end in self.columns]]
+        return slice(*ends[0]), slice(*ends[1])
+
+
+RULES: dict[Protocol, Rules] = {
+    "nyu": Rules(1e-3, 10.0, (45 / 480, 471 / 480), (41 / 640, 601 / 640)),
+    "kitti": Rules(1e-3, 80.0, (0.40810811, 0.99189189), (0.03594771, 0.96405229)),
+}
+"""NYUv2 with the crop of Eigen, Puhrsch and Fergus (NeurIPS 2014), KITTI with that of Garg, Kumar,
+Carneiro and Reid (ECCV 2016): as shares of the picture, so at any size of it."""
 
 
 def valid_depth(
@@ -67,20 +105,19 @@ class DepthMetrics(Metric):
 
     That is how the evaluation code of Eigen et al. (2014) and its successors on NYUv2 and KITTI
     counts, so an image with few valid pixels weighs as much as one with many. Images without any
-    valid pixel are left out. Predictions are clamped to [min_depth, max_depth].
+    valid pixel are left out. Predictions are clamped to the range of depths that is measured.
 
     Args:
-        min_depth: smallest depth in metres that is measured.
-        max_depth: largest depth in metres that is measured.
+        rules: the range, and the part of the pictures.
     """
 
     full_state_update = False
     total: Tensor
     images: Tensor
 
-    def __init__(self, *, min_depth: float, max_depth: float) -> None:
+    def __init__(self, rules: Rules) -> None:
         super().__init__()
-        self.min_depth, self.max_depth = min_depth, max_depth
+        self.rules = rules
         zeros = torch.zeros(len(DEPTH_NAMES), dtype=torch.float64)
         self.add_state("total", zeros, dist_reduce_fx="sum")
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
@@ -89,8 +126,10 @@ class DepthMetrics(Metric):
         self, prediction: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"]
     ) -> None:
         """Adds a batch: both in metres, the target zero or non-finite where unknown."""
-        valid = valid_depth(target, self.min_depth, self.max_depth)
-        clamped = prediction.clamp(self.min_depth, self.max_depth)
+        rows, columns = self.rules.part(target.shape[-2], target.shape[-1])
+        prediction, target = prediction[..., rows, columns], target[..., rows, columns]
+        valid = valid_depth(target, self.rules.min_depth, self.rules.max_depth)
+        clamped = prediction.clamp(self.rules.min_depth, self.rules.max_depth)
         self.total += depth_errors(clamped, target, valid).sum(0)
         self.images += valid.flatten(1).any(1).sum()
 
@@ -102,7 +141,7 @@ class DepthMetrics(Metric):
         """
         if self.images == 0:
             raise DataError(
-                f"No image has a depth from {self.min_depth} to {self.max_depth} m to measure "
-                "against. Look at the units of the data, and at min_depth and max_depth."
+                f"No image has a depth from {self.rules.min_depth:g} to {self.rules.max_depth:g} m "
+                "to measure against. Look at the units of the data, and at min_depth and max_depth."
             )
         return dict(zip(DEPTH_NAMES, self.total / self.images, strict=True))
