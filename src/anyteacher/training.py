@@ -98,8 +98,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def normalized(self, images: Tensor) -> Tensor:
         """Images in [0, 1] as the student and the distiller are fed."""
-        plain = self.images_norm == ImageNorm()
-        return images if plain else images * self._scale + self._shift
+        return images if self.images_norm == ImageNorm() else images * self._scale + self._shift
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
@@ -125,6 +124,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
+        batch = self.task.varied(batch)
         output = self.distiller(
             self.normalized(batch["image"]),
             targets=self.task.classes_in(batch),

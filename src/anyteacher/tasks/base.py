@@ -96,6 +96,14 @@ class Task(nn.Module, ABC):
             The files that were written.
         """
 
+    def varied(self, batch: Batch) -> Batch:
+        """A batch as it is trained on: as it is, unless a task makes another one of it.
+
+        What is drawn at random comes from torch's global generator on the CPU, which training seeds
+        for every step.
+        """
+        return batch
+
     def check_data(self, facts: Facts) -> None:
         """Refuses data that the task's settings do not fit, before anything is read.
 
@@ -135,9 +143,13 @@ class Task(nn.Module, ABC):
         return batch[self.target]
 
     def classes_in(self, batch: Batch) -> Tensor | None:
-        """The classes that losses of links are told of: the task's own, else any in the batch."""
+        """The classes that losses of links are told of: the task's own, else any in the batch.
+
+        None where images have shares of several classes.
+        """
         own = (self.target,) if self.target in _CLASSES else _CLASSES
-        return next((batch[key] for key in own if key in batch), None)
+        found = next((batch[key] for key in own if key in batch), None)
+        return None if found is None or found.is_floating_point() else found
 
     def check_logits(self, link: str, width: int) -> None:
         """Refuses a link that compares logits where the student has none of this task.
