@@ -83,15 +83,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             if not teacher.calibrated:
                 teacher.feed(self.images_norm)
                 teacher.calibrate(torch.split(images, _CALIBRATION_BATCH))
+        example, norm = images[:2], self.images_norm
         self.distiller = Distiller(
-            self.student,
-            self._teachers,
-            self._links,
-            example=images[:2],
-            images_norm=self.images_norm,
+            self.student, self._teachers, self._links, example=example, images_norm=norm
         )
-        more = data.images_in_order(_CALIBRATION_BATCH)
-        prefit(self.distiller, map(self.normalized, more))
+        prefit(self.distiller, map(self.normalized, data.images_in_order(_CALIBRATION_BATCH)))
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
@@ -115,12 +111,13 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         torch.manual_seed(hash(place) % 2**63)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the seed of the run."""
-        checkpoint["seed"] = self._seed
+        """Adds the seed of the run, and what the task has learned."""
+        checkpoint.update(seed=self._seed, task=self.task.checkpoint())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the seed of the run."""
+        """Takes the seed of the run, and what the task had learned."""
         self._seed = checkpoint["seed"]
+        self.task.resume(checkpoint["task"])
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
@@ -132,7 +129,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             observe=self._looks.at(self.global_step),
         )
         log_observations(self.trainer.loggers, output.observations, self.global_step)
-        task_loss = self.task.loss(output.prediction, batch)
+        terms = self.task.terms(output.prediction, batch)
+        task_loss = torch.stack(list(terms.values())).sum()
         loss: Tensor = task_loss + output.total
         if not torch.isfinite(loss):
             raise NonFiniteError(
@@ -141,6 +139,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
                 "full precision may help."
             )
         logged = {f"train/{name}": value for name, value in output.losses.items()}
+        logged |= {f"train/task/{name}": value for name, value in terms.items() if len(terms) > 1}
         self.log_dict({"train/task": task_loss, "train/total": loss, **logged})
         self._log_step(self.global_step)
         return loss

@@ -8,7 +8,7 @@ in docs/data.md, with their shapes and units.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -103,6 +103,20 @@ class Task(nn.Module, ABC):
         for every step.
         """
         return batch
+
+    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """The parts of a training step's loss by name, which training adds up and logs.
+
+        By default the loss alone. What learns beside the student may make a step of its own here.
+        """
+        return {"loss": self.loss(output, batch)}
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What a task has learned itself, for the checkpoint: by default nothing."""
+        return {}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `checkpoint` gave."""
 
     def check_data(self, facts: Facts) -> None:
         """Refuses data that the task's settings do not fit, before anything is read.

@@ -1,7 +1,8 @@
 """Image translation: the same scene, as it would look under other conditions."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, UInt8
@@ -9,14 +10,18 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 from anyteacher.metrics import TranslationMetrics
+from anyteacher.tasks.adversary import Adversarial, Adversary
 from anyteacher.tasks.base import Batch, Task, resize
 
 
 @final
 class Translation(Task):
-    """A picture of three colours in [0, 1], learned from pairs by the mean absolute difference.
+    """A picture of three colours in [0, 1], learned from pairs.
+
+    The loss is the mean absolute difference, alone or with an adversary that tells made pictures
+    from real ones (pix2pix: Isola et al., CVPR 2017), which learns beside the student.
 
     The output is the picture itself, resized to the target. What lies outside of [0, 1] is cut off
     in predictions, and drawn back by the loss.
@@ -24,15 +29,17 @@ class Translation(Task):
     Args:
         target: the key of the batch that holds the picture to be made, (B, 3, H, W) in [0, 1]:
             `target` for pairs on disk, `relit` for rooms at night.
+        adversarial: how an adversary judges and learns; None for the difference alone.
     """
 
     monitor = "ssim"
     mode = "max"
     kind = "dense"
 
-    def __init__(self, target: str = "target") -> None:
+    def __init__(self, target: str = "target", adversarial: Adversarial | None = None) -> None:
         super().__init__(out_channels=3)
         self.target = target
+        self.adversary = None if adversarial is None else Adversary(adversarial, channels=6)
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 3 h w"]:
         """The picture, in [0, 1]."""
@@ -43,6 +50,37 @@ class Translation(Task):
         picture = self._picture(batch)
         made = resize(self.check(output), (picture.shape[-2], picture.shape[-1]))
         return (made - picture).abs().mean()
+
+    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """The difference, and what the adversary says once it has made its own step."""
+        terms = {"difference": self.loss(output, batch)}
+        if self.adversary is not None:
+            picture = self._picture(batch)
+            size = (picture.shape[-2], picture.shape[-1])
+            image, made = resize(batch["image"], size), resize(self.check(output), size)
+            self.adversary.learn(image, picture, made)
+            judged = self.adversary.judge(image, made)
+            terms["adversary"] = self.adversary.settings.weight * judged
+        return terms
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The state of the adversary, if there is one."""
+        return {} if self.adversary is None else {"adversary": self.adversary.state_dict()}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Goes on with that adversary.
+
+        Raises:
+            ConfigError: when the run had none.
+        """
+        if self.adversary is None:
+            return
+        if "adversary" not in state:
+            raise ConfigError(
+                "The checkpoint holds no adversary: its run had none. Resume with the settings of "
+                "the run, or start another one (--output)."
+            )
+        self.adversary.load_state_dict(state["adversary"])
 
     def metrics(self) -> MetricCollection:
         """`psnr` and `ssim`, of `TranslationMetrics`."""
