@@ -11,6 +11,7 @@ from anyteacher.errors import LayoutError, NonFiniteError
 from anyteacher.experiment import fit
 from anyteacher.layout import to_rows
 from anyteacher.models import ConvNet
+from anyteacher.prefitting import _add
 from anyteacher.projectors import ClosedForm
 from anyteacher.spectral import closed_form
 
@@ -161,3 +162,13 @@ def test_what_is_not_finite_is_refused_and_never_kept():
     with pytest.raises(NonFiniteError, match="At step 0"):
         made(bad)
     assert made(batches(1)[0]).total.isfinite()
+
+
+def test_features_whose_sum_half_precision_cannot_hold_are_taken():
+    made = distiller(ClosedForm(decay=0.9))
+    (view,) = made.views(torch.cat(batches(4)))[:1]
+    projector, (student, teacher) = view.projector, view.compared
+    large = [torch.full_like(side, 300, dtype=torch.float16) for side in (teacher, student)]
+    assert not large[0].sum().isfinite() or not large[1].sum().isfinite()
+    _add(projector, *large, "mine")
+    assert projector.rows > 0

@@ -218,7 +218,7 @@ class TrailingEnergy(Regularizer):
         free = f"{self.rank} free"
         if not self.width:
             return free
-        how = "followed" if self.basis is not None else "found anew"
+        how = "found anew" if self.basis is None else "followed where spectral.tracks says so"
         return f"{self.width} channels, {free}, {how}"
 
     def _directions(self, rank: int | float | None) -> int:
