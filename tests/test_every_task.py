@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import runs
 from PIL import Image
 from torch import nn
 
-from anyteacher import Link, tasks
+from anyteacher import Link, cli, tasks
 from anyteacher.data import DigitsData, RoomsData
 from anyteacher.data.loading import DataModule
 from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, evaluate, fit, seed_all
+from anyteacher.hints import known_classes
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet, EncoderDecoder
 from anyteacher.predict import predict_folder
@@ -45,7 +47,7 @@ TABLE = {
 
 def test_the_table_has_every_task() -> None:
     classes = {type(row.make()).__name__ for row in TABLE.values()}
-    assert classes == set(tasks.__all__) - {"Batch", "Task"}
+    assert classes == {cls.__name__ for cls in known_classes(Task)}
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,52 @@ def test_it_fits_validates_tests_and_predicts(name, direction, cache, photos, tm
     for path in output.glob("a_jpg*.png"):
         with Image.open(path) as picture:
             assert picture.size == (41, 30)
+
+
+OWN = '''
+import torch.nn.functional as F
+
+from anyteacher.tasks import Classification, Task
+
+
+class Brightness(Task):
+    """How bright an image is, in ten steps: one that the package does not have."""
+
+    target, monitor, mode, kind = "label", "top1", "max", "global"
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__(10)
+        self.scale, self.inner = scale, Classification(10)
+
+    def prediction(self, output, size):
+        return self.inner.prediction(output, size)
+
+    def loss(self, output, batch):
+        return self.scale * F.cross_entropy(self.check(output), self._steps(batch))
+
+    def metrics(self):
+        return self.inner.metrics()
+
+    def update(self, metrics, output, batch):
+        self.inner.update(metrics, output, {"label": self._steps(batch)})
+
+    def draw(self, values, like=None):
+        return self.inner.draw(values)
+
+    def save(self, prediction, stem):
+        return self.inner.save(prediction, stem)
+
+    def _steps(self, batch):
+        return (batch["image"].mean((1, 2, 3)) * 20).long().clamp(max=9)
+'''
+
+
+def test_a_task_of_ones_own_goes_by_its_import_path(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_tasks.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = Path(__file__).parent / "programs" / "digits.yaml"
+    run = tmp_path / "run"
+    task = {"class_path": "my_tasks.Brightness", "init_args": {"scale": 2.0}}
+    assert cli.main(["fit", f"--config={config}", f"--task={task}", f"--output={run}"]) == 0
+    assert cli.main(["test", str(run)]) == 0
+    assert "Brightness" in capsys.readouterr().out

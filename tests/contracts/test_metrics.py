@@ -18,6 +18,7 @@ from anyteacher.metrics import (
     ClassificationMetrics,
     DepthMetrics,
     EdgeMetrics,
+    FeatureMetrics,
     MultiLabelMetrics,
     NormalMetrics,
     Rules,
@@ -64,6 +65,10 @@ TABLE: dict[type[Metric], tuple[Callable[[], Metric], Callable[[], tuple[Tensor,
     EdgeMetrics: (
         EdgeMetrics,
         lambda: (torch.rand(IMAGES, 1, 4, 5), torch.rand(IMAGES, 1, 4, 5) < 0.3),
+    ),
+    FeatureMetrics: (
+        lambda: FeatureMetrics("it"),
+        lambda: (torch.randn(IMAGES, 3), 1 + 2 * torch.randn(IMAGES, 3)),
     ),
     TranslationMetrics: (
         TranslationMetrics,

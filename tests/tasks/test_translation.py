@@ -10,9 +10,13 @@ from anyteacher.errors import ConfigError, DataError
 from anyteacher.experiment import CURVES, STUDENT, Experiment, fit, seed_all
 from anyteacher.facts import Facts
 from anyteacher.logs import read_curves
-from anyteacher.models import EncoderDecoder
+from anyteacher.models import ConvNet, EncoderDecoder
 from anyteacher.tasks import Translation
 from anyteacher.tasks.adversary import Adversarial
+from anyteacher.tasks.extractor import Extractor
+from anyteacher.teacher import Teacher
+
+KINDS = ("fid", "kid")
 
 
 def test_loss_equals_the_slow_reference() -> None:
@@ -129,3 +133,24 @@ def test_the_adversary_in_other_precisions(tmp_path, precision: str) -> None:
     fit(adversarial_run(), tmp_path, **options)
     adversary = runs.read(tmp_path)["task"]["adversary"]["network"]
     assert {value.dtype for value in adversary.values()} == {torch.float32}
+
+
+def test_distances_of_sets_by_any_network() -> None:
+    features = Extractor(Teacher(ConvNet(5, in_channels=3, widths=(4, 8))), "stages.1")
+    task = Translation(features=features)
+    target = torch.rand(12, 3, 16, 16)
+    batch = {"target": target}
+    found = {}
+    for name, output in [("exact", target), ("near", target + 0.05), ("far", 1 - target**2)]:
+        metrics = task.metrics()
+        for part in (slice(0, 8), slice(8, 12)):
+            task.update(metrics, output[part], {"target": target[part]})
+        found[name] = {key: float(value) for key, value in metrics.compute().items()}
+        assert set(found[name]) == {"psnr", "ssim", *(f"{k}/ConvNet.stages.1" for k in KINDS)}
+    for kind in KINDS:
+        values = [found[name][f"{kind}/ConvNet.stages.1"] for name in ("exact", "near", "far")]
+        assert values[0] < values[1] < values[2]
+    assert found["exact"]["fid/ConvNet.stages.1"] == pytest.approx(0, abs=1e-6)
+    assert not task.state_dict()
+    assert not list(task.parameters())
+    assert task.loss(target, batch) == 0

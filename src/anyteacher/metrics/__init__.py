@@ -20,6 +20,7 @@ from anyteacher.metrics.depth import (
     depth_errors,
     valid_depth,
 )
+from anyteacher.metrics.features import FeatureMetrics
 from anyteacher.metrics.surfaces import EdgeMetrics, NormalMetrics, angles
 from anyteacher.metrics.translation import TranslationMetrics
 
@@ -29,6 +30,7 @@ __all__ = [
     "ClassificationMetrics",
     "DepthMetrics",
     "EdgeMetrics",
+    "FeatureMetrics",
     "MultiLabelMetrics",
     "NormalMetrics",
     "Protocol",

@@ -11,9 +11,10 @@ from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
 from anyteacher.errors import ConfigError, DataError
-from anyteacher.metrics import TranslationMetrics
+from anyteacher.metrics import FeatureMetrics, TranslationMetrics
 from anyteacher.tasks.adversary import Adversarial, Adversary
 from anyteacher.tasks.base import Batch, Task, resize
+from anyteacher.tasks.extractor import Extractor
 
 
 @final
@@ -30,16 +31,24 @@ class Translation(Task):
         target: the key of the batch that holds the picture to be made, (B, 3, H, W) in [0, 1]:
             `target` for pairs on disk, `relit` for rooms at night.
         adversarial: how an adversary judges and learns; None for the difference alone.
+        features: what sees the pictures for the distances of sets, `fid` and `kid`; None for
+            neither.
     """
 
     monitor = "ssim"
     mode = "max"
     kind = "dense"
 
-    def __init__(self, target: str = "target", adversarial: Adversarial | None = None) -> None:
+    def __init__(
+        self,
+        target: str = "target",
+        adversarial: Adversarial | None = None,
+        features: Extractor | None = None,
+    ) -> None:
         super().__init__(out_channels=3)
         self.target = target
         self.adversary = None if adversarial is None else Adversary(adversarial, channels=6)
+        self.features = features
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 3 h w"]:
         """The picture, in [0, 1]."""
@@ -83,13 +92,19 @@ class Translation(Task):
         self.adversary.load_state_dict(state["adversary"])
 
     def metrics(self) -> MetricCollection:
-        """`psnr` and `ssim`, of `TranslationMetrics`."""
-        return MetricCollection([TranslationMetrics()])
+        """`psnr` and `ssim`, and with features those of `FeatureMetrics`."""
+        of_sets = [] if self.features is None else [FeatureMetrics(self.features.name)]
+        return MetricCollection([TranslationMetrics(), *of_sets])
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         picture = self._picture(batch)
-        metrics.update(self.prediction(output, (picture.shape[-2], picture.shape[-1])), picture)
+        made = self.prediction(output, (picture.shape[-2], picture.shape[-1]))
+        if self.features is None:
+            metrics.update(made, picture)
+        else:
+            seen = {"made": self.features(made), "real": self.features(picture)}
+            metrics.update(prediction=made, target=picture, **seen)
 
     def draw(
         self, values: Float[Tensor, "b 3 h w"], like: Tensor | None = None
