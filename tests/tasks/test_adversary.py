@@ -124,6 +124,18 @@ def test_it_goes_on_from_its_state_bit_for_bit(tmp_path) -> None:
         Adversary(Adversarial(width=8, layers=2), 6).load_state_dict(whole.state_dict())
 
 
+def test_it_follows_the_student_to_another_device_with_all_it_has() -> None:
+    adversary = Adversary(SMALL, channels=6)
+    adversary.learn(*example())
+    adversary._follow(torch.device("meta"))
+    (group,) = adversary.optimizer.param_groups
+    parameters = list(adversary.network.parameters())
+    assert len(group["params"]) == len(parameters)
+    for ours, theirs in zip(group["params"], parameters, strict=True):
+        assert ours is theirs
+        assert adversary.optimizer.state[ours]["exp_avg"].device.type == "meta"
+
+
 def test_what_is_no_number_is_named() -> None:
     images, real, made = example()
     with pytest.raises(NonFiniteError, match="The loss of the adversary is nan"):

@@ -80,9 +80,11 @@ class Adversary:
         with forked(torch.initial_seed() ^ _SEED_OFFSET):
             self.network = PatchGAN(channels, width=settings.width, layers=settings.layers)
         self.network.requires_grad_(False)
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=settings.lr, betas=(0.5, 0.999)
-        )
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        parameters = self.network.parameters()
+        return torch.optim.Adam(parameters, lr=self.settings.lr, betas=(0.5, 0.999))
 
     def learn(
         self,
@@ -162,6 +164,7 @@ class Adversary:
     def _follow(self, device: torch.device) -> None:
         """Moves to where the student is."""
         if next(self.network.parameters()).device != device:
+            state = self.optimizer.state_dict()
             self.network.to(device)
-            # Loading puts the optimiser's own state where the parameters are.
-            self.optimizer.load_state_dict(self.optimizer.state_dict())
+            self.optimizer = self._optimizer()
+            self.optimizer.load_state_dict(state)  # which puts it where the parameters are
