@@ -57,7 +57,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._teachers, self._links = dict(teachers or {}), links
         self._looks = Interval(observe_every)
         self.images_norm = images_norm or ImageNorm()
-        self._seed, self._weights = cast("int | None", None), set[str]()
+        self._seed: int | None = None
+        self._weights: set[str] = set()
         self.val_metrics = task.metrics().clone(prefix="val/")
         self.test_metrics = task.metrics().clone(prefix="test/")
         for name, part in zip(("_scale", "_shift"), ImageNorm().to(self.images_norm), strict=True):
@@ -90,8 +91,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             example=images[:2],
             images_norm=self.images_norm,
         )
-        more = data.images_in_order(_CALIBRATION_BATCH)
-        prefit(self.distiller, map(self.normalized, more))
+        prefit(self.distiller, map(self.normalized, data.images_in_order(_CALIBRATION_BATCH)))
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
