@@ -5,7 +5,7 @@ import inspect
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,12 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     """Trains a student and leaves its run in a folder, with the configuration."""
     experiment.check_new(settings.output, resume=settings.resume)
     start, done = time.monotonic(), experiment.finished_step(settings.output)
-    kept = settings.clone()
+    # With every null in it: the default of a setting may be another. Read again before it is
+    # written, so that default objects are there with their settings, as in a resumed run.
+    kept = parser.parse_string(parser.dump(_by_name(settings.clone()), skip_unset=False))
     for name in _NOT_SAVED:
         kept.pop(name, None)
-    # With every null in it: the default of a setting may be another. Read and written again, so
-    # that default objects are written with their settings, as those of a resumed run are.
-    config = parser.dump(_by_name(kept), skip_unset=False)
-    config = parser.dump(parser.parse_string(config), skip_unset=False)
-    config = _without(config, _NOT_SAVED)
+    config = parser.dump(kept, skip_unset=False)
     if settings.resume:
         _check_resumed(settings.output / experiment.CONFIG, config)
     made, trainer = instantiate(parser, settings)
@@ -109,14 +107,6 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
             f"`anyteacher test {settings.output}` measures it on the test data."
         )
     return 0
-
-
-def _without(config: str, names: Sequence[str]) -> str:
-    """Settings as text without those at the top that have one of these names."""
-    yaml = require("yaml")
-    kept = {name: value for name, value in yaml.safe_load(config).items() if name not in names}
-    text: str = yaml.safe_dump(kept, sort_keys=False)
-    return text
 
 
 def _check_resumed(path: Path, config: str) -> None:

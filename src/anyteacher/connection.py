@@ -58,7 +58,7 @@ class Connection(nn.Module):
             self.projector = self._built(self.widths)
             self.losses = self._made(self.widths, [source.module for source in theirs])
         except AnyteacherError as error:
-            raise self._named(error) from error
+            raise link.blamed(error) from error
         self.to(mine[0].feature.dtype)
 
     @property
@@ -149,7 +149,7 @@ class Connection(nn.Module):
         try:
             return self._compare(_listed(student), _listed(teacher), given or {})
         except AnyteacherError as error:
-            raise self._named(error) from error
+            raise self.link.blamed(error) from error
 
     @property
     def projectors(self) -> list[Projector | None]:
@@ -173,7 +173,7 @@ class Connection(nn.Module):
             ours, others = self._pairs(_listed(student), _listed(teacher))
             return [Compared(*level) for level in zip(ours, others, strict=True)]
         except AnyteacherError as error:
-            raise self._named(error) from error
+            raise self.link.blamed(error) from error
 
     def _pairs(
         self, student: Sequence[Source], teacher: Sequence[Source]
@@ -204,10 +204,7 @@ class Connection(nn.Module):
             loss(mine, theirs, **extras)
             for loss, mine, theirs in zip(self.losses, ours, others, strict=True)
         ]
-        weights = self.link.level_weights
-        if weights:
-            values = [weight * value for weight, value in zip(weights, values, strict=True)]
-        return values[0] if len(values) == 1 else torch.stack(values).sum()
+        return self.link.summed(values)
 
     def _matched(self, level: Level, student: Source, teacher: Source) -> tuple[Tensor, Tensor]:
         """A pair of features in one form and precision, normalised, on one grid."""
@@ -259,9 +256,6 @@ class Connection(nn.Module):
                 "command, choose data whose batches have them, and a task that mixes no images."
             )
         return found
-
-    def _named(self, error: AnyteacherError) -> AnyteacherError:
-        return type(error)(f"Link '{self.link.name}': {error}")
 
 
 class _EachLevel(LevelProjector):

@@ -10,8 +10,7 @@ from anyteacher.distiller import Distiller, evaluating
 from anyteacher.errors import ConfigError, DataError, did_you_mean
 from anyteacher.level import size_of
 from anyteacher.observation import View, moments_of
-from anyteacher.projectors import Projector
-from anyteacher.spectral import Decomposition, Moments, Projected, decompose_moments
+from anyteacher.spectral import Decomposition, Moments
 
 
 @torch.no_grad()
@@ -49,12 +48,7 @@ def decompose(
                 sums[name] = sums[name] + more if name in sums else more
     if not sums:
         raise DataError("A decomposition needs at least one batch of images, and there was none.")
-    result: dict[str, Decomposition] = {}
-    for name, view in views.items():
-        weight, bias = cast("Projector", view.projector).affine()
-        direction = cast("Projected", view.direction)
-        result[name] = decompose_moments(sums[name], weight, bias, direction=direction)
-    return result
+    return {name: view.decomposed(sums[name]) for name, view in views.items()}
 
 
 def _chosen(found: dict[str, View], names: Sequence[str]) -> dict[str, View]:

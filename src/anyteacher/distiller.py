@@ -220,16 +220,14 @@ class Distiller(nn.Module):
         return list(self._views(sides))
 
     def _views(self, sides: list[tuple[list[Source], list[Source]]]) -> Iterator[View]:
-        for link, made, side in zip(self.links, self._made(), sides, strict=True):
+        for link, module, side in zip(self.links, self.connections, sides, strict=True):
+            made = cast("Connection | Regularization", module)
             levels = made.compared(*side)
             for place, (projector, compared) in enumerate(
                 zip(made.projectors, levels, strict=True)
             ):
                 name = link.name if len(levels) == 1 else f"{link.name}[{place}]"
                 yield View(name, link.direction, projector, compared)
-
-    def _made(self) -> list[Connection | Regularization]:
-        return [cast("Connection | Regularization", made) for made in self.connections]
 
     def _check(self, losses: Mapping[str, Tensor], total: Tensor) -> None:
         # One number is read: it is not finite where any of its terms is not, weight 0 or not.

@@ -8,9 +8,10 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias, cast, get_args
 
+import torch
 from torch import Tensor
 
-from anyteacher.errors import ConfigError, did_you_mean
+from anyteacher.errors import AnyteacherError, ConfigError, did_you_mean
 from anyteacher.layout import Compare, Grid, Layout, Resize
 from anyteacher.losses import DIRECTIONS, MSE, Direction, LevelLoss, Loss
 from anyteacher.normalization import Norm
@@ -195,6 +196,16 @@ class Link:
     def filled(self, **changes: Any) -> "Link":
         """A copy with some settings changed."""
         return replace(self, **changes)
+
+    def summed(self, values: list[Tensor]) -> Tensor:
+        """The link's loss from those of its levels."""
+        if self.level_weights:
+            values = [w * value for w, value in zip(self.level_weights, values, strict=True)]
+        return values[0] if len(values) == 1 else torch.stack(values).sum()
+
+    def blamed(self, error: AnyteacherError) -> AnyteacherError:
+        """The error with the link's name in front."""
+        return type(error)(f"Link '{self.name}': {error}")
 
     def weight_at(self, step: Tensor) -> float | Tensor:
         """The weight after so many training steps; a tensor only while there is a warm-up."""

@@ -89,13 +89,12 @@ class CollapseGuard:
         now = {"energy": float(energy), "effective rank": float(rank)}
         start = self._starts.get(name, now)
         left = {key: now[key] / start[key] if start[key] > 0 else 1.0 for key in now}
-        if step is None:
-            return energy.new_tensor(left["energy"]), energy.new_tensor(left["effective rank"])
-        self._starts.setdefault(name, now)
-        fallen = [key for key, share in self.shares.items() if left[key] < share]
-        if fallen and name not in self._warned:
-            self._warned.append(name)
-            self._warn(name, step, {key: (start[key], now[key]) for key in fallen})
+        if step is not None:
+            self._starts.setdefault(name, now)
+            fallen = [key for key, share in self.shares.items() if left[key] < share]
+            if fallen and name not in self._warned:
+                self._warned.append(name)
+                self._warn(name, step, {key: (start[key], now[key]) for key in fallen})
         return energy.new_tensor(left["energy"]), energy.new_tensor(left["effective rank"])
 
     def _warn(self, name: str, step: int, fallen: Mapping[str, tuple[float, float]]) -> None:
@@ -148,6 +147,16 @@ class View(NamedTuple):
             return self.projector.towards(teacher, student)
         return self.projector.towards(student, teacher)
 
+    def decomposed(self, moments: Moments) -> Decomposition:
+        """The decomposition of its projector over the rows of some moments.
+
+        Raises:
+            ConfigError: for a projector that is not linear.
+        """
+        weight, bias = cast("Projector", self.projector).affine()
+        direction = cast("Projected", self.direction)
+        return decompose_moments(moments, weight, bias, direction=direction)
+
     @property
     def is_decomposable(self) -> bool:
         """Whether it has a linear projector, and features with rows that belong together."""
@@ -192,10 +201,7 @@ def moments_of(compared: Compared) -> Moments:
 def _decomposition(view: View) -> Decomposition | None:
     if view.projector is None or not view.is_decomposable:
         return None
-    weight, bias = view.projector.affine()
-    direction = cast("Projected", view.direction)
     if world_size() > 1:
-        moments = moments_of(view.compared).reduced()
-        return decompose_moments(moments, weight, bias, direction=direction)
+        return view.decomposed(moments_of(view.compared).reduced())
     rows = to_rows(view.compared.student), to_rows(cast("Tensor", view.compared.teacher))
-    return decompose(*rows, weight, bias, direction=direction)
+    return decompose(*rows, *view.projector.affine(), direction=cast("Projected", view.direction))

@@ -49,7 +49,7 @@ class Regularization(nn.Module):
                 self.layouts.append(layout)
                 self.losses.append(regularizer)
         except AnyteacherError as error:
-            raise self._named(error) from error
+            raise link.blamed(error) from error
         self.to(student[0].feature.dtype)
 
     @property
@@ -78,11 +78,8 @@ class Regularization(nn.Module):
             features = self._formed(student)
             values = [loss(x) for loss, x in zip(self.losses, features, strict=True)]
         except AnyteacherError as error:
-            raise self._named(error) from error
-        weights = self.link.level_weights
-        if weights:
-            values = [weight * value for weight, value in zip(weights, values, strict=True)]
-        return values[0] if len(values) == 1 else torch.stack(values).sum()
+            raise self.link.blamed(error) from error
+        return self.link.summed(values)
 
     @torch.no_grad()
     def compared(self, student: Sequence[Source], teacher: Sequence[Source] = ()) -> list[Compared]:
@@ -94,9 +91,6 @@ class Regularization(nn.Module):
             normalize(source.formed(layout, self.link.compare), self.link.student_norm)
             for source, layout in zip(student, self.layouts, strict=True)
         ]
-
-    def _named(self, error: AnyteacherError) -> AnyteacherError:
-        return type(error)(f"Link '{self.link.name}': {error}")
 
 
 def _layout(link: Link, source: Source) -> Layout:

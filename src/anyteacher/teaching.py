@@ -97,22 +97,26 @@ def named(links: Sequence[Link], teachers: Teachers) -> tuple[Link, ...]:
         raise ConfigError(f"A distiller takes a list of links, got {links!r}. Write [link].")
     result: list[Link] = []
     for link in links:
-        of = link.of
-        if not of and link.teacher_taps and len(teachers.by_name) == 1:
-            of = next(iter(teachers.by_name))
-        if link.teacher_taps and not teachers.by_name:
-            raise ConfigError(
-                f"Link '{link.taps_by_name}' compares the student with a teacher, and the "
-                "distiller has none. Give it one, or a link with a loss of the student alone such "
-                "as regularizers.TrailingEnergy(0.25)."
-            )
-        if link.teacher_taps and of not in teachers.by_name:
-            raise ConfigError(
-                f"Link '{link.taps_by_name}' names the teacher '{of}', which is not "
-                f"there. {did_you_mean(of, teachers.by_name)} Set the link's `of`."
-            )
+        of = _teacher_of(link, teachers.by_name) if link.teacher_taps else link.of
         name = link.name or link.taps_by_name
         if name in {other.name for other in result}:
             raise ConfigError(f"Two links are named '{name}'. Give each a `name` of its own.")
         result.append(link.filled(name=name, of=of))
     return tuple(result)
+
+
+def _teacher_of(link: Link, teachers: Mapping[str, Teacher]) -> str:
+    """The name of a link's teacher: the one stated, or the only one."""
+    if not teachers:
+        raise ConfigError(
+            f"Link '{link.taps_by_name}' compares the student with a teacher, and the distiller "
+            "has none. Give it one, or a link with a loss of the student alone such as "
+            "regularizers.TrailingEnergy(0.25)."
+        )
+    of = link.of or (next(iter(teachers)) if len(teachers) == 1 else "")
+    if of not in teachers:
+        raise ConfigError(
+            f"Link '{link.taps_by_name}' names the teacher '{of}', which is not there. "
+            f"{did_you_mean(of, teachers)} Set the link's `of`."
+        )
+    return of

@@ -57,7 +57,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._teachers, self._links = dict(teachers or {}), links
         self._looks = Interval(observe_every)
         self.images_norm = images_norm or ImageNorm()
-        self._seed, self._weights = cast("int | None", None), set[str]()
+        self._seed: int | None = None
+        self._weights: set[str] = set()
         self.val_metrics = task.metrics().clone(prefix="val/")
         self.test_metrics = task.metrics().clone(prefix="test/")
         for name, part in zip(("_scale", "_shift"), ImageNorm().to(self.images_norm), strict=True):

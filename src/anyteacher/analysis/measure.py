@@ -16,12 +16,10 @@ from anyteacher.errors import DataError, NonFiniteError
 from anyteacher.level import size_of
 from anyteacher.losses import Direction
 from anyteacher.observation import View
-from anyteacher.projectors import Projector
 from anyteacher.spectral import (
     Decomposition,
     Moments,
     Projected,
-    decompose_moments,
     effective_rank_of,
 )
 
@@ -207,9 +205,7 @@ class _Sums:
             direction = cast("Projected", view.direction)
             changes["directions"] = directions_of(self._projected, direction=direction)
         if view.is_decomposable:
-            weight, bias = cast("Projector", view.projector).affine()
-            direction = cast("Projected", view.direction)
-            changes["decomposition"] = decompose_moments(pair, weight, bias, direction=direction)
+            changes["decomposition"] = view.decomposed(pair)
         components = dict(self._components(pair))
         changes["pictures"] = {
             name: part.of(self._first[name]).cpu() for name, part in components.items()

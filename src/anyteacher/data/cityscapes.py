@@ -5,17 +5,15 @@ from typing import Any
 
 from anyteacher.data.augmentation import Augmentation
 from anyteacher.data.files import FileSource, Paths, Relabel, names_in, need_folder
-from anyteacher.data.source import ImageData, Source, Split
+from anyteacher.data.kinds import SCENES, SceneData
+from anyteacher.data.source import Source, Split
 from anyteacher.errors import require
-from anyteacher.facts import IGNORE, Facts
-from anyteacher.normalization import IMAGENET
+from anyteacher.facts import IGNORE
 
 CLASSES = 19
 """Those that are evaluated."""
 
 LAYOUT = "leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/SPLIT/CITY/*_gtFine_labelIds.png."
-
-AUGMENTATION = Augmentation(zoom=(0.5, 2.0), color=0.3)
 
 
 def train_ids() -> dict[int, int]:
@@ -25,7 +23,7 @@ def train_ids() -> dict[int, int]:
     return {**table, IGNORE: IGNORE}
 
 
-class CityscapesData(ImageData):
+class CityscapesData(SceneData):
     """Cityscapes with fine annotations: `segmentation`, 19 classes, from `labelIds`.
 
     Its test labels are not public: the validation split is the test set, too.
@@ -37,19 +35,16 @@ class CityscapesData(ImageData):
         **common: As for `ImageData`.
     """
 
+    classes = CLASSES
+
     def __init__(
         self,
         root: Path,
         size: tuple[int, int] = (512, 1024),
-        augmentation: Augmentation | None = AUGMENTATION,
+        augmentation: Augmentation | None = SCENES,
         **common: Any,
     ) -> None:
-        super().__init__(size, augmentation, **common)
-        self.root = Path(root)
-
-    def facts(self) -> Facts:
-        """19 classes."""
-        return Facts(("segmentation",), {"segmentation": CLASSES}, norm=IMAGENET)
+        super().__init__(root, size, augmentation, **common)
 
     def source(self, split: Split) -> Source:
         """A split; "test" is "val"."""

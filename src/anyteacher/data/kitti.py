@@ -6,11 +6,10 @@ from typing import Any
 
 from anyteacher.data.augmentation import Augmentation
 from anyteacher.data.files import FileSource, Paths, names_in, need_folder
+from anyteacher.data.kinds import DEPTHS, DepthData
 from anyteacher.data.readers import read_metres
-from anyteacher.data.source import ImageData, Source, Split
+from anyteacher.data.source import Source, Split
 from anyteacher.errors import DataError
-from anyteacher.facts import Facts
-from anyteacher.normalization import IMAGENET
 
 STEPS = 256
 """Steps of the 16-bit files that make a metre; 0 is unknown."""
@@ -20,12 +19,10 @@ LAYOUT = (
     "DATE/DRIVE/image_0{2,3}/data/*.png (the raw recordings)."
 )
 
-AUGMENTATION = Augmentation(zoom=(1.0, 1.5), color=0.2)
-
 _SELECTED = "depth_selection/val_selection_cropped"
 
 
-class KITTIData(ImageData):
+class KITTIData(DepthData):
     """KITTI's annotated depth maps with the images of the raw recordings: `depth`, sparse.
 
     The thousand selected and cropped images of `depth_selection/val_selection_cropped` are the test
@@ -45,18 +42,13 @@ class KITTIData(ImageData):
         root: Path,
         raw: Path | None = None,
         size: tuple[int, int] = (352, 1216),
-        augmentation: Augmentation | None = AUGMENTATION,
+        augmentation: Augmentation | None = DEPTHS,
         *,
         max_depth: float = 80.0,
         **common: Any,
     ) -> None:
-        super().__init__(size, augmentation, **common)
-        self.root, self.raw = Path(root), Path(raw or root)
-        self.max_depth = max_depth
-
-    def facts(self) -> Facts:
-        """Depth to 80 m, if not set otherwise."""
-        return Facts(("depth",), max_depth=self.max_depth, norm=IMAGENET)
+        super().__init__(root, size, augmentation, max_depth=max_depth, **common)
+        self.raw = Path(raw or root)
 
     def source(self, split: Split) -> Source:
         """A split of the drives; "test" is the selection, or "val"."""

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from anyteacher.data.augmentation import Augmentation
 from anyteacher.data.files import FileSource, Paths, Reader, lines_of, need_folder
+from anyteacher.data.kinds import DepthData
 from anyteacher.data.readers import known_depth, read_metres
-from anyteacher.data.source import ImageData, Sample, Source, Split
+from anyteacher.data.source import Sample, Source, Split
 from anyteacher.errors import DataError, require
 from anyteacher.facts import IGNORE, Facts
 from anyteacher.images import read_labels
@@ -26,8 +26,6 @@ CLASSES = 40
 LABELED, SPLITS, MAPPING = "nyu_depth_v2_labeled.mat", "splits.mat", "classMapping40.mat"
 
 FOLDERS = "data/nyu2_train.csv, data/nyu2_test.csv and the images and depth maps that they list."
-
-AUGMENTATION = Augmentation(zoom=(1.0, 1.5), color=0.2)
 
 
 def read_matlab(path: Path, key: str) -> np.ndarray[Any, Any]:
@@ -111,7 +109,7 @@ def _upright(values: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.swapaxes(values, -1, -2)))
 
 
-class NYUv2Data(ImageData):
+class NYUv2Data(DepthData):
     """The 1,449 labelled pictures of NYU Depth v2: `depth`, and 40 classes as `segmentation`.
 
     The root holds `nyu_depth_v2_labeled.mat` and `splits.mat` (795 to train, 654 to test). The
@@ -125,18 +123,6 @@ class NYUv2Data(ImageData):
         max_depth: Farther depth, in metres, is taken for unknown.
         **common: As for `ImageData`.
     """
-
-    def __init__(
-        self,
-        root: Path,
-        size: tuple[int, int] = (480, 640),
-        augmentation: Augmentation | None = AUGMENTATION,
-        *,
-        max_depth: float = 10.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(size, augmentation, **common)
-        self.root, self.max_depth = Path(root), max_depth
 
     def facts(self) -> Facts:
         """Depth to 10 m, if not set otherwise, and 40 classes if there is a table of them."""
@@ -159,7 +145,7 @@ def read_bytes(path: Path, *, max_depth: float) -> Float[Tensor, "1 h w"]:
     return known_depth(read_labels(path)[None].float() * (10 / 255), max_depth)
 
 
-class NYUv2FoldersData(ImageData):
+class NYUv2FoldersData(DepthData):
     """The 50,688 training frames of NYU Depth v2 in folders, with filled-in `depth`.
 
     As Alhashim and Wonka ("High Quality Monocular Depth Estimation via Transfer Learning", 2018)
@@ -174,22 +160,6 @@ class NYUv2FoldersData(ImageData):
         max_depth: Farther depth, in metres, is taken for unknown.
         **common: As for `ImageData`.
     """
-
-    def __init__(
-        self,
-        root: Path,
-        size: tuple[int, int] = (480, 640),
-        augmentation: Augmentation | None = AUGMENTATION,
-        *,
-        max_depth: float = 10.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(size, augmentation, **common)
-        self.root, self.max_depth = Path(root), max_depth
-
-    def facts(self) -> Facts:
-        """Depth to 10 m, if not set otherwise."""
-        return Facts(("depth",), max_depth=self.max_depth, norm=IMAGENET)
 
     def source(self, split: Split) -> Source:
         """A split; "val" is "test"."""

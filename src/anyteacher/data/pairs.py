@@ -1,33 +1,13 @@
 """Pictures to be made of others, from pairs of the same scene."""
 
-from pathlib import Path
-from typing import Any, Literal
-
-from anyteacher.data.augmentation import Augmentation
 from anyteacher.data.files import FileSource, Paths, names_in, need_folder, partners
-from anyteacher.data.source import ImageData, Sample, Source, Split
-from anyteacher.errors import ConfigError, DataError, did_you_mean
+from anyteacher.data.kinds import Direction, DrawnData
+from anyteacher.data.source import Sample, Source, Split
+from anyteacher.errors import DataError
 from anyteacher.facts import Facts
 from anyteacher.images import read_pixels
 
-Direction = Literal["AtoB", "BtoA"]
-
-# A pair cut out of a slightly larger picture, as Isola et al. (CVPR 2017) did: 286 to 256.
-AUGMENTATION = Augmentation(zoom=(1.0, 286 / 256))
-
 LAYOUT = "{train,val,test}/* of two images side by side, or A/{train,val,test}/* and B/…/* alike."
-
-
-def check_direction(direction: str) -> None:
-    """Refuses what is no direction.
-
-    Raises:
-        ConfigError: then.
-    """
-    if direction not in ("AtoB", "BtoA"):
-        raise ConfigError(
-            f"No direction '{direction}'. {did_you_mean(direction, ('AtoB', 'BtoA'))}"
-        )
 
 
 class AlignedSource(Source):
@@ -61,7 +41,7 @@ class AlignedSource(Source):
         return {"image": given, "target": wanted}
 
 
-class PairsData(ImageData):
+class PairsData(DrawnData):
     """Pairs of pictures of the same scene: `image`, and `target` (B, 3, H, W) in [0, 1].
 
     Each file holds both side by side, A to the left; or, where the root has folders A and B, the
@@ -75,18 +55,6 @@ class PairsData(ImageData):
         augmentation: What varies in training; not the colours.
         **common: As for `ImageData`.
     """
-
-    def __init__(
-        self,
-        root: Path,
-        direction: Direction = "AtoB",
-        size: tuple[int, int] = (256, 256),
-        augmentation: Augmentation | None = AUGMENTATION,
-        **common: Any,
-    ) -> None:
-        super().__init__(size, augmentation, **common)
-        check_direction(direction)
-        self.root, self.direction = Path(root), direction
 
     def facts(self) -> Facts:
         """A picture to be made."""

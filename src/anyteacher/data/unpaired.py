@@ -8,9 +8,9 @@ from torch.utils.data import Dataset
 
 from anyteacher.data.augmentation import Augmentation
 from anyteacher.data.files import FileSource, Paths, names_in, need_folder
+from anyteacher.data.kinds import DRAWN, Direction, DrawnData
 from anyteacher.data.loading import Batch, Place
-from anyteacher.data.pairs import AUGMENTATION, Direction, check_direction
-from anyteacher.data.source import ImageData, ImageDataset, Source, Split
+from anyteacher.data.source import ImageDataset, Source, Split
 from anyteacher.errors import ConfigError
 from anyteacher.facts import Facts
 
@@ -43,7 +43,7 @@ class UnpairedDataset(Dataset[Batch]):
         return {**self.given[index], "unpaired": self.other[Place(place, epoch)]["image"]}
 
 
-class UnpairedData(ImageData):
+class UnpairedData(DrawnData):
     """Pictures of two kinds: `image`, and `unpaired` (B, 3, H, W) in [0, 1], of another scene.
 
     The test pictures validate, too; nothing can be held out (`val_share`).
@@ -61,17 +61,15 @@ class UnpairedData(ImageData):
         root: Path,
         direction: Direction = "AtoB",
         size: tuple[int, int] = (256, 256),
-        augmentation: Augmentation | None = AUGMENTATION,
+        augmentation: Augmentation | None = DRAWN,
         **common: Any,
     ) -> None:
-        super().__init__(size, augmentation, **common)
-        check_direction(direction)
+        super().__init__(root, direction, size, augmentation, **common)
         if self.val_share:
             raise ConfigError(
                 "Of pictures without pairs none are held out: leave val_share at 0, not "
                 f"{self.val_share}. Those in testA and testB validate."
             )
-        self.root, self.direction = Path(root), direction
 
     def facts(self) -> Facts:
         """Pictures of another kind."""

@@ -174,7 +174,7 @@ class ClosedForm(Projector):
     @property
     def seen(self) -> float:
         """How many rows its averages, or its last batch, count as."""
-        return float(self.rows**2 / self.squares) if self.squares > 0 else 0.0
+        return _count(self.rows, self.squares)
 
     @property
     def _learns(self) -> bool:
@@ -247,7 +247,6 @@ class ClosedForm(Projector):
         return (rows**2 >= self.needed * squares) & (rows > 0)
 
     def _too_few(self, moments: _Moments, batch: int) -> LayoutError:
-        rows, squares = float(moments.rows), float(moments.squares)
         advice = "fill its averages before training: anyteacher.prefit(distiller, batches)"
         least = (self.needed - batch) / (self.needed + batch)
         if not self.decay:
@@ -261,7 +260,7 @@ class ClosedForm(Projector):
         return LayoutError(
             f"ClosedForm needs at least {self.needed} rows (images, or images times positions) for "
             f"a teacher of {self.in_features} channels, and has seen "
-            f"{rows**2 / squares if squares else 0:.0f}. With fewer, it explains almost any "
+            f"{_count(moments.rows, moments.squares):.0f}. With fewer, it explains almost any "
             f"student. Use compare='positions' or a larger batch, or {advice}."
         )
 
@@ -284,3 +283,8 @@ class ClosedForm(Projector):
             if moved.dtype != torch.promote_types(moved.dtype, torch.float32):
                 setattr(self, name, buffer.to(moved.device))
         return self
+
+
+def _count(rows: int | Tensor, squares: int | Tensor) -> float:
+    """How many rows weights count as, from their sum and that of their squares."""
+    return float(rows) ** 2 / float(squares) if squares else 0.0

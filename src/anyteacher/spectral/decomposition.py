@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from anyteacher.errors import LayoutError, NonFiniteError
+from anyteacher.spectral.gram import energies_along
 from anyteacher.spectral.moments import Moments
 from anyteacher.spectral.spectrum import effective_rank_of
 
@@ -140,7 +141,7 @@ def decompose_moments(
         offset = mean - weight @ other_mean
         offset = offset if bias is None else offset - bias
         left, values, right = _svd(weight, direction)
-        errors = _energies(products, left) / moments.rows + (offset @ left).square()
+        errors = energies_along(products, left) / moments.rows + (offset @ left).square()
         student = left if inverted else right.mT
         return _assembled(moments, errors / len(weight), values, student, tolerance)
 
@@ -204,7 +205,7 @@ def _assembled(
     kept = torch.arange(len(errors), device=errors.device) < rank
     transfer, regularisation = (errors * kept).sum(), (errors * ~kept).sum()
     products = moments.raw()[0] / moments.rows
-    along = _energies(products, student).clamp(min=0)
+    along = energies_along(products, student).clamp(min=0)
     mine = torch.arange(len(along), device=along.device) < rank
     whole = along.sum()
     there = whole > 0
@@ -222,8 +223,3 @@ def _assembled(
         student_rank=effective_rank_of(torch.linalg.eigvalsh(products).clamp(min=0)),
         cka=moments.cka(),
     )
-
-
-def _energies(products: Tensor, directions: Tensor) -> Tensor:
-    """`v^T G v` for each column v."""
-    return (products @ directions * directions).sum(0)

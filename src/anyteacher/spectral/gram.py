@@ -132,6 +132,13 @@ def finite(matrix: Float[Tensor, "*b m m"]) -> Float[Tensor, "*b m m"]:
     return torch.where(matrix.isfinite().all(), matrix, 0.0)
 
 
+def energies_along(
+    matrix: Float[Tensor, "m m"], directions: Float[Tensor, "m k"]
+) -> Float[Tensor, " k"]:
+    """`v^T G v` for each column v."""
+    return (matrix @ directions * directions).sum(0)
+
+
 def eigh(
     matrix: Float[Tensor, "*b m m"],
 ) -> tuple[Float[Tensor, "*b m"], Float[Tensor, "*b m m"]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from anyteacher.errors import ConfigError
 from anyteacher.spectral.gram import Slope, attach, eigh, finite, gram, precise
-from anyteacher.spectral.subspace import top_subspace
+from anyteacher.spectral.subspace import measured_subspace
 
 # From eigenvalues, the smallest first, to a number and its derivative by each of them.
 _Measure = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -111,11 +111,10 @@ def tracked_trailing_energy(
     z = precise(z)
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         products = gram(z, centre=centre, reduce=reduce, by_rows=False)
-        basis = top_subspace(products.matrix, most, start)
+        basis, energies = measured_subspace(products.matrix, most, start)
         kept = torch.arange(most, device=z.device) < rank
-        matrix = finite(products.matrix)
-        whole = matrix.trace()
-        left = (whole - (matrix @ basis * basis).sum(0) @ kept.to(z.dtype)).clamp(min=0)
+        whole = finite(products.matrix).trace()
+        left = (whole - energies @ kept.to(z.dtype)).clamp(min=0)
         value, (inside, outside) = _energy(left, whole, z.shape[1], fraction)
         slope = Slope(outside, basis, (inside - outside) * kept)
     return attach(z, products, value, slope), basis

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.spectral.gram import eigh, finite
+from anyteacher.spectral.gram import eigh, energies_along, finite
 
 ITERATIONS = 2  # of the power method at each step; the subspace barely moves between steps
 
@@ -44,34 +44,47 @@ def top_subspace(
         rank: The number of directions, at most d.
         start: Orthonormal directions to start from.
     """
+    return measured_subspace(matrix, rank, start)[0]
+
+
+def measured_subspace(
+    matrix: Float[Tensor, "d d"], rank: int, start: Float[Tensor, "d r"] | None
+) -> tuple[Float[Tensor, "d r"], Float[Tensor, " r"]]:
+    """`top_subspace`, and the energy that each of its directions holds."""
     matrix = finite(matrix)
     if start is None:
         return _leading(matrix, rank)
-    basis = start.to(matrix.dtype)
-    scale = basis
+    basis = scale = start.to(matrix.dtype)
     for _ in range(ITERATIONS):
         # Householder's, which makes orthonormal columns also where the product has too few.
         basis, scale = torch.linalg.qr(matrix @ basis)
-    # A compiled graph cannot look.
-    if not torch.compiler.is_compiling() and _stuck(matrix, basis, scale):
-        return _leading(matrix, rank)
     # In the order in which it is loaded again: another would be rounded otherwise.
-    return basis.contiguous()
+    basis = basis.contiguous()
+    energies = energies_along(matrix, basis)
+    # A compiled graph cannot look.
+    if not torch.compiler.is_compiling() and _stuck(matrix, energies, scale):
+        return _leading(matrix, rank)
+    return basis, energies
 
 
-def _leading(matrix: Tensor, rank: int) -> Tensor:
-    return eigh(matrix)[1].flip(1)[:, :rank].contiguous()
+def _leading(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    basis = eigh(matrix)[1].flip(1)[:, :rank].contiguous()
+    return basis, energies_along(matrix, basis)
 
 
-def _stuck(matrix: Tensor, basis: Tensor, scale: Tensor) -> bool:
+def _stuck(matrix: Tensor, energies: Tensor, scale: Tensor) -> bool:
     """Whether directions lie where the matrix is zero and never leave, or miss what is plain.
 
     The r leading eigenvalues sum up to no less than the r largest diagonal entries (Schur).
+
+    Args:
+        matrix: Of products.
+        energies: That the directions hold.
+        scale: The triangular factor of the last product with them.
     """
-    energies, diagonal = matrix.diagonal(), scale.diagonal().abs()
-    held = (matrix @ basis * basis).sum()
-    rounding = 100 * torch.finfo(matrix.dtype).eps * energies.sum()
-    least = energies.topk(min(basis.shape[1], len(energies))).values.sum()
-    empty = diagonal.min() <= 100 * torch.finfo(matrix.dtype).eps * diagonal.max()
-    left = energies.sum() - held > rounding
-    return bool((held < 0.9 * least - rounding) | (empty & left))
+    entries, diagonal, held = matrix.diagonal(), scale.diagonal().abs(), energies.sum()
+    rounding = 100 * torch.finfo(matrix.dtype).eps
+    least = entries.topk(min(len(energies), len(entries))).values.sum()
+    empty = diagonal.min() <= rounding * diagonal.max()
+    left = entries.sum() - held > rounding * entries.sum()
+    return bool((held < 0.9 * least - rounding * entries.sum()) | (empty & left))
