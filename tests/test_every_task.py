@@ -108,7 +108,9 @@ def test_it_fits_validates_tests_and_predicts(name, direction, cache, photos, tm
                 curves[f"val/{task.monitor}"][-1][1], rel=1e-5
             )
     output = tmp_path / "predictions"
-    results = list(predict_folder(module, photos, output, channels=channels, resolution=32))
+    results = list(
+        predict_folder(module, photos, output, channels=channels, resolution=32, step=32)
+    )
     names = {path.name for result in results for path in result.files}
     assert names == {f"{photo}{end}" for photo in ("a_jpg", "b_png") for end in row.files}
     assert names == {path.name for path in output.iterdir()}
