@@ -16,9 +16,12 @@ def run(world: int, rank: int, meeting: Path) -> None:
     torch.manual_seed(0)
     adversary = Adversary(Adversarial(width=4, layers=2), channels=6)
     adversary.network.double()
-    batch = torch.rand(3, 4, 3, 16, 16, dtype=torch.float64)
+    batch = torch.rand(2, 4, 6, 16, 16, dtype=torch.float64)
     share = batch[:, rank::world]
-    losses = [float(adversary.learn(*share)) for _ in range(3)]
+    losses = []
+    for _ in range(3):
+        losses.append(float(adversary.learn(*share)))
+        adversary.step()
     state = adversary.network.state_dict()
     torch.save((losses, state), meeting.with_name(f"{world}-{rank}.pt"))
     group.leave()

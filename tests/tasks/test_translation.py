@@ -4,6 +4,7 @@ import runs
 import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
+from torch import nn
 
 from anyteacher.data import RoomsData
 from anyteacher.errors import ConfigError, DataError
@@ -61,17 +62,33 @@ def test_saved_is_the_picture(tmp_path) -> None:
     assert (colors - prediction).abs().max() <= 0.5 / 255 + 1e-6
 
 
-def adversarial_run():
+def test_the_adversary_looks_at_the_image_beside_the_picture() -> None:
+    task, output = Translation(adversarial=Adversarial(width=4, layers=2)), torch.rand(2, 3, 16, 16)
+    batch = {"target": torch.rand(2, 3, 16, 16), "image": torch.rand(2, 3, 16, 16)}
+    other = {**batch, "image": batch["image"].flip(0)}
+
+    def said(batch):
+        return task.terms(output, batch, nn.Identity())["adversary"]
+
+    assert said(batch) != said(other)
+
+
+def adversarial_run(batch_size=8):
     """A short training on rooms, with an adversary."""
     seed_all(2)
     return Experiment(
         Translation("relit", Adversarial(width=4, layers=2)),
         EncoderDecoder(3, width=4),
         RoomsData(
-            train_size=24, val_size=4, test_size=4, size=(16, 16), targets=["relit"], batch_size=8,
+            train_size=24,
+            val_size=4,
+            test_size=4,
+            size=(16, 16),
+            targets=["relit"],
+            batch_size=batch_size,
             cache=False,
         ),
-    )  # fmt: skip
+    )
 
 
 class StopError(Exception):
@@ -125,6 +142,37 @@ def test_the_adversary_changes_what_the_student_learns_and_not_what_it_starts_fr
     fit(plain, tmp_path / "without", resume=True, **OPTIONS)
     with pytest.raises(ConfigError, match="holds no adversary: its run had none"):
         fit(adversarial_run(), tmp_path / "without", resume=True, **OPTIONS)
+
+
+def test_accumulated_batches_are_one_large_batch_for_the_adversary_too(tmp_path) -> None:
+    states = []
+    for batch_size, batches in [(8, 1), (4, 2)]:
+        experiment = adversarial_run(batch_size)
+        experiment.student = nn.Conv2d(3, 3, 3, padding=1)  # no statistics of a batch
+        trainer = {**OPTIONS["trainer"], "accumulate_grad_batches": batches}
+        folder = tmp_path / str(batches)
+        fit(experiment, folder, **{**OPTIONS, "trainer": trainer})
+        states.append(runs.read(folder))
+        assert states[-1]["global_step"] == 6
+    one, two = ({**s["state_dict"], **s["task"]["adversary"]["network"]} for s in states)
+    learned = [name for name in one if name.endswith(("weight", "bias"))]
+    assert len(learned) == 2 + 6
+    for name in learned:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
+    steps = [s["task"]["adversary"]["optimizer"]["state"][0]["step"] for s in states]
+    assert [float(step) for step in steps] == [6, 6]
+
+
+def test_accumulation_resumes_to_the_same_weights(tmp_path) -> None:
+    trainer = {**OPTIONS["trainer"], "accumulate_grad_batches": 2}
+    options = {**OPTIONS, "trainer": trainer}
+    fit(adversarial_run(4), tmp_path / "whole", **options)
+    with pytest.raises(StopError):
+        fit(adversarial_run(4), tmp_path / "stopped", callbacks=(Stop(),), **options)
+    fit(adversarial_run(4), tmp_path / "stopped", resume=True, **options)
+    ends = [runs.read(tmp_path / name) for name in ("whole", "stopped")]
+    for key in ("state_dict", "optimizer_states", "task"):
+        assert runs.differences(ends[0][key], ends[1][key], key) == []
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])

@@ -6,7 +6,7 @@ in docs/data.md, with their shapes and units.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -104,12 +104,25 @@ class Task(nn.Module, ABC):
         """
         return batch
 
-    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+    def terms(
+        self, output: Tensor, batch: Batch, student: Callable[[Tensor], Tensor]
+    ) -> Mapping[str, Tensor]:
         """The parts of a training step's loss by name, which training adds up and logs.
 
-        By default the loss alone. What learns beside the student may make a step of its own here.
+        By default the loss alone. What learns beside the student may look at the batch here.
+
+        Args:
+            output: the student's raw output for the images of the batch.
+            batch: a batch, as `varied` gives it.
+            student: gives the raw output for further images in [0, 1].
         """
         return {"loss": self.loss(output, batch)}
+
+    def stepped(self) -> None:
+        """Called after each step of the student's optimiser, which may have taken several batches.
+
+        What learns beside the student makes a step of its own here.
+        """
 
     def checkpoint(self) -> dict[str, Any]:
         """What a task has learned itself, for the checkpoint: by default nothing."""

@@ -1,6 +1,6 @@
 """Image translation: the same scene, as it would look under other conditions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -60,17 +60,25 @@ class Translation(Task):
         made = resize(self.check(output), (picture.shape[-2], picture.shape[-1]))
         return (made - picture).abs().mean()
 
-    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """The difference, and what the adversary says once it has made its own step."""
+    def terms(
+        self, output: Tensor, batch: Batch, student: Callable[[Tensor], Tensor]
+    ) -> Mapping[str, Tensor]:
+        """The difference, and what the adversary says, which learns from the batch, too."""
+        del student
         terms = {"difference": self.loss(output, batch)}
         if self.adversary is not None:
             picture = self._picture(batch)
             size = (picture.shape[-2], picture.shape[-1])
             image, made = resize(batch["image"], size), resize(self.check(output), size)
-            self.adversary.learn(image, picture, made)
-            judged = self.adversary.judge(image, made)
-            terms["adversary"] = self.adversary.settings.weight * judged
+            real, made = (torch.cat([image, beside], dim=1) for beside in (picture, made))
+            terms["adversary"] = self.adversary.settings.weight * self.adversary.judge(made)
+            self.adversary.learn(real, made)
         return terms
+
+    def stepped(self) -> None:
+        """The adversary makes its step."""
+        if self.adversary is not None:
+            self.adversary.step()
 
     def checkpoint(self) -> dict[str, Any]:
         """The state of the adversary, if there is one."""
