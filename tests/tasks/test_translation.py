@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import runs
 import torch
+import yaml
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from torch import nn
 
+from anyteacher import cli
 from anyteacher.data import RoomsData
 from anyteacher.errors import ConfigError, DataError
 from anyteacher.experiment import CURVES, STUDENT, Experiment, fit, seed_all
@@ -184,7 +186,7 @@ def test_the_adversary_in_other_precisions(tmp_path, precision: str) -> None:
 
 
 def test_distances_of_sets_by_any_network() -> None:
-    features = Extractor(Teacher(ConvNet(5, in_channels=3, widths=(4, 8))), "stages.1")
+    features = Extractor(lambda: Teacher(ConvNet(5, in_channels=3, widths=(4, 8))), "stages.1")
     task = Translation(features=features)
     target = torch.rand(12, 3, 16, 16)
     batch = {"target": target}
@@ -202,3 +204,43 @@ def test_distances_of_sets_by_any_network() -> None:
     assert not task.state_dict()
     assert not list(task.parameters())
     assert task.loss(target, batch) == 0
+
+
+def test_the_network_that_measures_is_not_needed_to_predict(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("ANYTEACHER_CACHE", str(tmp_path / "cache"))
+    weights, run = tmp_path / "weights.pt", tmp_path / "run"
+    torch.save(ConvNet(5, in_channels=3, widths=(4, 8)).state_dict(), weights)
+    network = {
+        "class_path": "anyteacher.models.ConvNet",
+        "init_args": {"classes": 5, "in_channels": 3, "widths": [4, 8]},
+    }
+    teacher = {"class_path": "Teacher", "init_args": {"model": network, "weights": str(weights)}}
+    sizes = {"train_size": 8, "val_size": 4, "test_size": 4, "size": [16, 16], "batch_size": 4}
+    settings = {
+        "task": {
+            "class_path": "Translation",
+            "init_args": {
+                "target": "relit",
+                "features": {"model": teacher, "layer": "stages.1"},
+            },
+        },
+        "student": {
+            "class_path": "anyteacher.models.EncoderDecoder",
+            "init_args": {"out_channels": 3, "width": 4},
+        },
+        "data": {"class_path": "RoomsData", "init_args": {**sizes, "targets": ["relit"]}},
+        "trainer": {**runs.TRAINER, "max_epochs": 1, "enable_progress_bar": False},
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    assert cli.main(["fit", f"--config={config}", f"--output={run}"]) == 0
+    assert cli.main(["test", str(run)]) == 0
+    assert "fid/ConvNet.stages.1" in capsys.readouterr().out
+    weights.unlink()
+    Image.new("RGB", (20, 16)).save(tmp_path / "photo.png")
+    output = tmp_path / "predictions"
+    photo = f"--images={tmp_path / 'photo.png'}"
+    assert cli.main(["predict", str(run), photo, f"--output={output}"]) == 0
+    assert (output / "photo_png_translated.png").exists()
+    assert cli.main(["test", str(run)]) == 2
+    assert f"no checkpoint at '{weights}'" in capsys.readouterr().err
