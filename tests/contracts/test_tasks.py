@@ -105,7 +105,7 @@ TABLE = {
     Translation: Row(
         make=Translation,
         target=lambda: torch.rand(BATCH, 3, *SIZE),
-        nothing=lambda target: None,
+        nothing=lambda target: torch.full_like(target, torch.nan),
         shape=(3, *SIZE),
         dtype=torch.float32,
         in_units=lambda x: bool(((x >= 0) & (x <= 1)).all()),

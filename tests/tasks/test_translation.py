@@ -38,6 +38,31 @@ def test_outside_of_the_colours_is_cut_off_and_still_learned() -> None:
     assert (output.grad > 0).all()
 
 
+def test_what_lies_in_the_bars_of_a_pair_changes_nothing() -> None:
+    """Neither loss, adversary, PSNR, SSIM nor the distances of sets."""
+    features = Extractor(lambda: Teacher(ConvNet(5, in_channels=3, widths=(4, 8))), "stages.1")
+    target, image, output = (torch.rand(4, 3, 16, 20) for _ in range(3))
+    target[..., :3], target[..., -2:] = torch.nan, torch.nan
+    other = torch.where(target.isnan(), 0.9, output)
+    found = []
+    for drawn in (output, other):
+        torch.manual_seed(0)
+        task = Translation(adversarial=Adversarial(width=4, layers=2), features=features)
+        made, batch = drawn.requires_grad_(), {"target": target, "image": image}
+        terms = task.terms(made, batch, nn.Identity())
+        sum(terms.values()).backward()
+        assert made.grad.isfinite().all()
+        assert ((made.grad == 0) == target.isnan()).all()
+        task.stepped()
+        assert all(value.isfinite().all() for value in task.adversary.network.parameters())
+        metrics = task.metrics()
+        task.update(metrics, made.detach(), batch)
+        found.append([terms, metrics.compute(), task.adversary.network.state_dict()])
+    assert runs.differences(*found) == []
+    plain = task.loss(output[..., 3:-2].detach(), {"target": target[..., 3:-2]})
+    torch.testing.assert_close(found[0][0]["difference"], plain)
+
+
 def test_the_key_of_the_target_can_be_chosen() -> None:
     task, output = Translation("relit"), torch.zeros(1, 3, 12, 12)
     batch = {"relit": torch.full((1, 3, 12, 12), 0.25), "target": torch.ones(1, 3, 12, 12)}
@@ -194,7 +219,7 @@ def test_distances_of_sets_by_any_network() -> None:
     for name, output in [("exact", target), ("near", target + 0.05), ("far", 1 - target**2)]:
         metrics = task.metrics()
         for part in (slice(0, 8), slice(8, 12)):
-            task.update(metrics, output[part], {"target": target[part]})
+            task.update(metrics, output[part], {"target": target[part], "image": target[part]})
         found[name] = {key: float(value) for key, value in metrics.compute().items()}
         assert set(found[name]) == {"psnr", "ssim", *(f"{k}/ConvNet.stages.1" for k in KINDS)}
     for kind in KINDS:

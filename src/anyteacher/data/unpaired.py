@@ -46,7 +46,8 @@ class UnpairedDataset(Dataset[Batch]):
 class UnpairedData(DrawnData):
     """Pictures of two kinds: `image`, and `unpaired` (B, 3, H, W) in [0, 1], of another scene.
 
-    The test pictures validate, too; nothing can be held out (`val_share`).
+    The test pictures validate, too; nothing can be held out (`val_share`), nor can there be bars
+    around a picture (`fit: pad`).
 
     Args:
         root: Folder with `trainA`, `trainB`, `testA` and `testB`.
@@ -69,6 +70,12 @@ class UnpairedData(DrawnData):
             raise ConfigError(
                 "Of pictures without pairs none are held out: leave val_share at 0, not "
                 f"{self.val_share}. Those in testA and testB validate."
+            )
+        least = augmentation.zoom[0] if augmentation and augmentation.zoom else 1.0
+        if self.fit == "pad" or least < 1:
+            raise ConfigError(
+                "Bars around a picture would be taken for a part of it, for it has no pair to tell "
+                f"them by. Leave fit at 'crop' and zoom at 1 or more; got {self.fit!r} and {least}."
             )
 
     def facts(self) -> Facts:
