@@ -17,6 +17,25 @@ from anyteacher.facts import Facts
 LAYOUT = "trainA, trainB, testA and testB."
 
 
+def partner(index: int, count: int, seed: int | None) -> Place:
+    """The place of the picture of the other kind that comes with one, in its epoch.
+
+    Args:
+        index: The place of the one; a `Place` knows its epoch.
+        count: How many others there are.
+        seed: Of the draws; None to take the others in turn.
+
+    >>> partner(5, 3, None)
+    2
+    """
+    epoch = getattr(index, "epoch", 0)
+    if seed is None:
+        return Place(int(index) % count, epoch)
+    # The last number parts this draw from that of the picture's view.
+    draw = np.random.default_rng((seed, epoch, index, 1))
+    return Place(int(draw.integers(count)), epoch)
+
+
 class UnpairedDataset(Dataset[Batch]):
     """Pictures of one kind, each with one of the other kind that is drawn anew in every epoch.
 
@@ -34,13 +53,8 @@ class UnpairedDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         """Two pictures, and the place of the first."""
-        epoch = getattr(index, "epoch", 0)
-        place = int(index) % len(self.other)
-        if self.seed is not None:
-            # The last number parts this draw from that of the picture's view.
-            draw = np.random.default_rng((self.seed, epoch, index, 1))
-            place = int(draw.integers(len(self.other)))
-        return {**self.given[index], "unpaired": self.other[Place(place, epoch)]["image"]}
+        other = self.other[partner(index, len(self.other), self.seed)]
+        return {**self.given[index], "unpaired": other["image"]}
 
 
 class UnpairedData(DrawnData):

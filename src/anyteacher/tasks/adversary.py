@@ -73,11 +73,12 @@ class Adversary:
     Args:
         settings: how it judges and learns.
         channels: of what it looks at.
+        number: tells several of a task apart, which start from other weights.
     """
 
-    def __init__(self, settings: Adversarial, channels: int) -> None:
+    def __init__(self, settings: Adversarial, channels: int, number: int = 0) -> None:
         self.settings = settings
-        with forked(torch.initial_seed() ^ _SEED_OFFSET):
+        with forked(torch.initial_seed() ^ _SEED_OFFSET + number):
             self.network = PatchGAN(channels, width=settings.width, layers=settings.layers)
         self.network.requires_grad_(False)
         self.optimizer = self._optimizer()

@@ -10,10 +10,10 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
-from anyteacher.errors import ConfigError, DataError
+from anyteacher.errors import ConfigError
 from anyteacher.metrics import FeatureMetrics, TranslationMetrics
 from anyteacher.tasks.adversary import Adversarial, Adversary
-from anyteacher.tasks.base import Batch, Task, resize, valid_mean
+from anyteacher.tasks.base import Batch, Task, check_colors, resize, valid_mean
 from anyteacher.tasks.extractor import Extractor
 
 
@@ -138,16 +138,4 @@ class Translation(Task):
         return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
 
     def _picture(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        picture = self.target_of(batch)
-        if picture.ndim != 4 or picture.shape[1] != 3:
-            raise DataError(
-                f"'{self.target}' must be pictures (batch, 3, height, width), but is "
-                f"{tuple(picture.shape)}."
-            )
-        if not torch.compiler.is_compiling() and ((picture < 0) | (picture > 1)).any():
-            known = picture[~picture.isnan()]
-            raise DataError(
-                f"'{self.target}' must hold colours in [0, 1], but goes from {known.min()} to "
-                f"{known.max()}. Divide values of 8 bits by 255."
-            )
-        return picture
+        return check_colors(self.target_of(batch), self.target)
