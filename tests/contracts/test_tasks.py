@@ -210,7 +210,8 @@ def test_loss_of_a_batch_is_the_mean_over_its_images(row: Row) -> None:
     output = output_of(task).double()
     parts = [task.loss(output[i : i + 1], {task.target: target[i : i + 1]}) for i in range(BATCH)]
     whole = task.loss(output, {task.target: target})
-    torch.testing.assert_close(whole, torch.stack(parts).mean(), rtol=1e-12, atol=0)
+    exact = 1e-12 if whole.dtype == torch.float64 else 1e-6  # an adversary is in single precision
+    torch.testing.assert_close(whole, torch.stack(parts).mean(), rtol=exact, atol=0)
 
 
 def test_loss_without_anything_known_is_a_connected_zero(row: Row) -> None:
