@@ -21,6 +21,7 @@ from anyteacher.experiment import (
 )
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet, EncoderDecoder
+from anyteacher.optimization import Optimization
 from anyteacher.predict import predict
 from anyteacher.tasks import Adversarial, CycleGAN, Extractor
 from anyteacher.teacher import Teacher
@@ -97,7 +98,7 @@ def root(tmp_path):
     return layouts.unpaired(tmp_path / "pictures")
 
 
-def run(root, *, history=4, linked=True, batch_size=1, student=None):
+def run(root, *, history=4, linked=True, batch_size=1, student=None, ema=0.0):
     """A short training on folders of pictures without pairs; the same arguments give the same."""
     seed_all(3)
     link = Link("encoder.1", "stages.1", name="link")
@@ -107,6 +108,7 @@ def run(root, *, history=4, linked=True, batch_size=1, student=None):
         UnpairedData(root, size=(32, 32), batch_size=batch_size, num_workers=0),
         Random(lambda: ConvNet(5, in_channels=3, widths=(6, 8)), seed=1),
         Distillation([link] if linked else []),
+        Optimization(ema=ema),
     )
 
 
@@ -125,20 +127,24 @@ def options(**trainer):
     return {"trainer": settings, "checkpoint_every": 1, **runs.QUIET}
 
 
-@pytest.mark.parametrize("trainer", [{}, {"accumulate_grad_batches": 2}], ids=["", "accumulated"])
-def test_all_of_it_learns_and_resumes_bit_for_bit(root, tmp_path, trainer) -> None:
+@pytest.mark.parametrize(
+    ("trainer", "ema"),
+    [({}, 0.0), ({"accumulate_grad_batches": 2}, 0.0), ({}, 0.9)],
+    ids=["plain", "accumulated", "averaged"],
+)
+def test_all_of_it_learns_and_resumes_bit_for_bit(root, tmp_path, trainer, ema) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     start = run(root)
-    module = fit(run(root), whole, **options(**trainer))
+    module = fit(run(root, ema=ema), whole, **options(**trainer))
     with pytest.raises(StopError):
-        fit(run(root), stopped, callbacks=(Stop(),), **options(**trainer))
-    again = run(root)
+        fit(run(root, ema=ema), stopped, callbacks=(Stop(),), **options(**trainer))
+    again = run(root, ema=ema)
     torch.manual_seed(9)  # what is random comes from the checkpoint
     fit(again, stopped, resume=True, **options(**trainer))
     ends = [runs.read(folder) for folder in (whole, stopped)]
     assert ends[0]["global_step"] == (6 if trainer else 9)
-    for key in ("state_dict", "optimizer_states", "task"):
-        assert runs.differences(ends[0][key], ends[1][key], key) == []
+    for key in ("state_dict", "optimizer_states", "task", "current_model_state"):
+        assert runs.differences(ends[0].get(key), ends[1].get(key), key) == []
     assert (whole / STUDENT).read_bytes() == (stopped / STUDENT).read_bytes()
     # The way back, both adversaries and both histories are not what they were.
     state, learned = ends[0]["state_dict"], ends[0]["task"]
