@@ -58,7 +58,9 @@ def test_one_link_over_several_batches_is_the_features_as_a_whole(images, direct
     expected = decompose(student, teacher, weight, bias, direction=direction)
     assert float(measured.decomposition.total) == pytest.approx(float(expected.total), rel=1e-5)
     by_hand = directions_of(Moments.of(projected, teacher), direction=direction)
-    assert torch.allclose(measured.directions.use, by_hand.use, rtol=1e-4, atol=1e-6)
+    for values in ("teacher", "projected", "kept"):
+        ours, theirs = (getattr(found, values) for found in (measured.directions, by_hand))
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     rank = effective_rank(student, centre=True)
     assert measured.student_rank == pytest.approx(float(rank), rel=1e-5)
     assert {name: tuple(p.shape) for name, p in measured.pictures.items()} == {

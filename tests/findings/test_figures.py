@@ -44,22 +44,35 @@ def test_used_and_dropped_directions(measured, direction, label):
     assert list(chart.bars[0].values) == pytest.approx([50, 30, 10, 10])
     assert list(chart.bars[1].values) == pytest.approx([75, 0, 25, 0])
     assert chart.marked == [False, True, False, True]
-    assert chart.note.startswith(
-        "2 of 4 directions are dropped, with 40.0 % of the teacher's energy: for the energy that "
-        "they hold, less than 1 % passes"
+    read = {
+        "inverted": "can be read back from the projected feature by a linear map. Of the "
+        "teacher's whole energy 62.5 % can.",
+        "traditional": "is reproduced by the projected student. Of the teacher's whole energy "
+        "62.5 % is.",
+    }
+    assert chart.note == (
+        "2 of 4 directions are dropped, with 40.0 % of the teacher's energy: less than 50 % of "
+        f"their variance {read[direction]}"
     )
-    assert "can read 62.5 % of the teacher's energy back" in chart.note
+
+
+def test_what_is_kept_and_passes_faintly_is_told(measured):
+    shares, ones = torch.tensor([0.5, 0.5]).double(), torch.ones(2).double()
+    found = Directions(shares, torch.tensor([1.0, 0.004]).double(), ones)
+    note = figures.directions(measured(directions=found)).note
+    assert note.startswith("0 of 2 directions are dropped, with 0.0 %")
+    assert "1 more pass faintly, with less than 1 % of the mean gain" in note
 
 
 def test_of_many_directions_the_first_are_shown(measured):
     shares = torch.full((100,), 0.01).double()
-    chart = figures.directions(measured(directions=Directions(shares, shares, 100 * shares, 1.0)))
+    chart = figures.directions(measured(directions=Directions(shares, shares, 100 * shares)))
     assert len(chart.bars[0].values) == len(chart.marked) == 32
     assert "0 of 100 directions" in chart.note
     assert chart.note.endswith("The first 32 are shown.")
     assert figures.directions(measured(directions=None)) is None
     none = torch.zeros(0).double()
-    assert figures.directions(measured(directions=Directions(none, none, none, 0.0))) is None
+    assert figures.directions(measured(directions=Directions(none, none, none))) is None
 
 
 def test_the_alignment_is_a_matrix(analysis, measured):

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from anyteacher import pictures
-from anyteacher.analysis import DROPPED, Analysis, Directions, Measured
+from anyteacher.analysis import DROPPED, FAINT, Analysis, Directions, Measured
 from anyteacher.findings.arms import Arm
 from anyteacher.findings.curves import drawn_or_none, thinned
 from anyteacher.findings.detail import Detail
@@ -69,7 +69,7 @@ def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block |
 
 
 def directions(measured: Measured) -> Block | None:
-    """Which of the teacher's principal directions are used, and which are dropped."""
+    """Which of the teacher's principal directions pass, and which are dropped."""
     found = measured.directions
     if found is None or len(found.teacher) == 0:
         return None
@@ -88,21 +88,28 @@ def directions(measured: Measured) -> Block | None:
         ],
         found.dropped[:shown].tolist(),
         "dropped",
-        dropped_text(found),
+        dropped_text(found, inverted=inverted),
     )
 
 
-def dropped_text(found: Directions) -> str:
+def dropped_text(found: Directions, *, inverted: bool) -> str:
     """How many directions are dropped, and what they hold."""
-    count, dropped = len(found.teacher), int(found.dropped.sum())
-    first = f" The first {_SHOWN} are shown." if count > _SHOWN else ""
-    return (
+    count, dropped, faint = len(found.teacher), int(found.dropped.sum()), int(found.faint.sum())
+    if inverted:
+        read, whole = "can be read back from the projected feature by a linear map", "can"
+    else:
+        read, whole = "is reproduced by the projected student", "is"
+    text = (
         f"{dropped} of {count} directions are dropped, with {percent(found.energy_dropped)} of the "
-        f"teacher's energy: for the energy that they hold, less than {100 * DROPPED:.0f} % passes "
-        f"of what passes of the direction that passes most strongly. A linear map can read "
-        f"{percent(found.recovered)} of the teacher's energy back from the projected feature."
-        f"{first}"
+        f"teacher's energy: less than {100 * DROPPED:.0f} % of their variance {read}. Of the "
+        f"teacher's whole energy {percent(found.recovered)} {whole}."
     )
+    if faint:
+        text += (
+            f" {faint} more pass faintly, with less than {100 * FAINT:.0f} % of the mean gain of "
+            "energy."
+        )
+    return text + (f" The first {_SHOWN} are shown." if count > _SHOWN else "")
 
 
 def percent(share: float) -> str:
@@ -232,8 +239,8 @@ _NUMBERS = {
     "projector's rank": "",
     "student's rank": "Ranks are effective ranks, of the student's centred feature.",
     "CKA": "CKA is of the student's and the teacher's feature, before any projection.",
-    "dropped": "Dropped are directions of the teacher, with their share of its energy; recovered "
-    "is what of its energy can be read back from the projected feature.",
+    "dropped": "Dropped are directions of the teacher of which less than half is kept, with their "
+    "share of its energy; recovered is the share of its whole energy that is kept.",
     "recovered": "",
 }
 

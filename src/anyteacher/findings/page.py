@@ -256,7 +256,7 @@ def _missing(arm: Arm, measured: Measured) -> list[str]:
                 "`observe_every` 0, or by an older version."
             )
         if taught and measured.direction == "none":
-            said.append("Nothing is projected: no direction of the teacher is used or dropped.")
+            said.append("Nothing is projected: no direction of the teacher is kept or dropped.")
         elif taught and measured.decomposition is None:
             said.append(
                 "Its projection is not one matrix, or its two sides have different positions: its "
