@@ -1,11 +1,13 @@
 """`anyteacher analyze` as a person uses it."""
 
+import math
 import re
 import shutil
 import xml.etree.ElementTree as ET
 
 import browser
 import pytest
+import torch
 from fits import fit
 
 from anyteacher import cli
@@ -71,6 +73,37 @@ def test_arms_are_compared_seed_by_seed(call, runs, tmp_path):
         assert browser.not_drawn(browser.seen(path, tmp_path, width=500)) == []
     for folder in runs.values():
         (folder / "test.json").unlink()
+
+
+def test_a_run_without_a_finite_result_is_named_and_the_page_is_written(call, runs, tmp_path):
+    copies = [moved(runs[name], tmp_path / name) for name in ("alone-0", "alone-1")]
+    copies += [moved(runs[name], tmp_path / name) for name in ("taught-0", "taught-1")]
+    log = copies[3] / "curves.csv"
+    log.write_text(re.sub(r"(?m)^(\d+,val/top1),.*$", r"\1,nan", log.read_text()))
+    status, out, _ = call(*copies, f"--output={tmp_path / 'page.html'}")
+    assert status == 0
+    assert f"the run in `{copies[3]}` has nan for it" in out
+    shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
+    assert f"the run in {copies[3]} has nan for it" in shown
+    assert "– (nan)" in shown
+    assert "The features of taught" in shown
+
+
+def test_features_that_are_not_finite_leave_the_other_runs_their_page(call, runs, tmp_path):
+    broken = moved(runs["taught-0"], tmp_path / "taught-0")
+    path = broken / "checkpoints" / "best.ckpt"
+    state = torch.load(path, weights_only=True)
+    weight = next(w for n, w in state["state_dict"].items() if "student." in n and w.ndim == 4)
+    weight.fill_(math.nan)
+    torch.save(state, path)
+    status, _, error = call(broken)
+    assert status == 2
+    assert "infinite or not a number" in error
+    status, _, _ = call(broken, runs["taught-1"], f"--output={tmp_path / 'page.html'}")
+    assert status == 0
+    shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
+    assert f"The features of {broken} were not measured: Link 'stages.1<-" in shown
+    assert "pictures, are of seed 1" in shown
 
 
 def test_several_runs_have_their_page_beside_them(call, runs):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import yaml
@@ -40,6 +41,16 @@ def test_the_best_validation_value_goes_by_the_metrics_direction(finding, mode, 
     assert finding().validated is None
     assert finding(tested={"top1": 0.7, "top5": 0.8}).tested == 0.7
     assert finding(tested={"top5": 0.8}).tested is None
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize(
+    "order", [[math.nan, 0.5, 0.9], [0.9, 0.5, math.nan], [0.5, math.nan, 0.9]]
+)
+def test_the_best_value_is_one_that_is_a_number_in_any_order(finding, mode, order):
+    curves = {"val/top1": list(enumerate(order))}
+    assert finding(curves=curves, mode=mode).validated == (0.5 if mode == "min" else 0.9)
+    assert math.isnan(finding(curves={"val/top1": [(1, math.nan)]}, mode=mode).validated)
 
 
 def test_flattened_settings_have_every_leaf():

@@ -126,7 +126,8 @@ def _readable(across: Float[Tensor, "k s"], products: Float[Tensor, "s s"]) -> F
     """What least squares from Y explain of scores, from `Q^T T^T Y` and `Y^T Y`."""
     values, vectors = torch.linalg.eigh(products)
     there = values > _LEAST * values[-1]
-    return ((across @ vectors[:, there]).square() / values[there]).sum(1)
+    read: Tensor = ((across @ vectors[:, there]).square() / values[there]).sum(1)
+    return read
 
 
 def _share(parts: Tensor, whole: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ def _chart(
         Series(label, [step for step, _ in curve], [value for _, value in curve])
         for label, curve in there.items()
     ]
-    values = [value for line in series for value in line.y]
+    values = [value for line in series for value in line.y if math.isfinite(value)]
     log = log and bool(values) and min(values) > _DECADES * max(values)
     return drawn_or_none(LineChart, title, STEP, y_label, series, log, note)
 

@@ -209,7 +209,7 @@ def _bounded(maps: Float[Tensor, "b c h w"], edge: int) -> Float[Tensor, "b c i 
 
 def seeds_table(arm: Arm) -> Table:
     """The measurements of every link, a row for each link and seed; what exists for none is out."""
-    links = [] if arm.first.analysis is None else arm.first.analysis.links
+    links = [] if arm.shown.analysis is None else arm.shown.analysis.links
     several = len(links) > 1
     rows = [
         [f"{f'{first.name}, ' if several else ''}{finding.run.seed_text}", *_cells(measured)]
