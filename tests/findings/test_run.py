@@ -69,10 +69,15 @@ def test_what_is_no_run(tmp_path, runs):
 
 
 def test_settings_that_cannot_be_read_are_named(tmp_path):
-    (tmp_path / "config.yaml").write_text("a: [")
     (tmp_path / "student.safetensors").touch()
-    with pytest.raises(ConfigError, match=r"config\.yaml' cannot be read: .*expected"):
-        read_run(tmp_path)
+    for content, said in (
+        (b"a: [", r"cannot be read: .*expected"),
+        (b"a: \xff", "cannot be read: .*decode"),
+        (b"", "holds no settings"),
+    ):
+        (tmp_path / "config.yaml").write_bytes(content)
+        with pytest.raises(ConfigError, match=rf"config\.yaml' {said}"):
+            read_run(tmp_path)
 
 
 def test_a_run_given_twice_is_refused_under_any_name(runs, tmp_path):

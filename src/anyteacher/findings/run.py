@@ -114,8 +114,10 @@ def read_run(folder: Path) -> Run:
     yaml = require("yaml")
     try:
         config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"'{path}' holds no settings. Give the folder of a run.")
     curves = read_curves(folder / CURVES)
     return Run(folder, config, curves, read_result(folder, "test", weights))
 
