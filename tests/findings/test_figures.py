@@ -143,6 +143,10 @@ def test_less_detail_is_fewer_and_smaller_pictures(analysis):
     assert {Image.open(io.BytesIO(data)).size for data in block.rows[1][1]} == {(3, 3)}
 
 
+def test_the_least_detail_has_no_pictures(analysis):
+    assert figures.components(analysis(), LEVELS[-1]) is None
+
+
 def test_long_spectra_are_thinned_to_places_of_their_own(measured):
     chart = figures.energies(measured(student=torch.linspace(2, 1, 99).double()), 5)
     student = next(line for line in chart.series if line.label == "student")

@@ -19,7 +19,9 @@ def made(found):
 
 
 def fitted(found):
-    return fitting(lambda detail: make_page(found, compared(found), differences(found), detail))
+    return fitting(
+        lambda detail: make_page(found, compared(found), differences(found), detail), len(found)
+    )
 
 
 def text(page):

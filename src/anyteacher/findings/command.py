@@ -42,13 +42,6 @@ def analyze(experiment_parser: Callable[[], ArgumentParser], settings: Namespace
             "other arm to compare it with. Give runs of different settings, or one with links."
         )
     comparison = compared(arms)
-    path = settings.output or _beside(runs)
-    differing = differences(arms)
-    page = fitting(lambda detail: make_page(arms, comparison, differing, detail))
-    try:
-        write_page(page, path)
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be written ({error}).") from error
     print_table(results_table(arms, comparison))
     if len(arms) > 1 and comparison is None:
         say(NOT_COMPARED)
@@ -56,6 +49,13 @@ def analyze(experiment_parser: Callable[[], ArgumentParser], settings: Namespace
         print_table(paired_table(arms, comparison))
         if comparison.failed:
             say(failed_text(comparison))
+    path = settings.output or _beside(runs)
+    differing = differences(arms)
+    page = fitting(lambda detail: make_page(arms, comparison, differing, detail), len(runs))
+    try:
+        write_page(page, path)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be written ({error}).") from error
     say(f"The page is in {path}.")
     return 0
 

@@ -139,7 +139,7 @@ def alignment(analysis: Analysis) -> Block | None:
 
 
 def components(analysis: Analysis, detail: Detail) -> Block | None:
-    """The first principal components on the sample images; None where no feature is a map."""
+    """The first principal components on the sample images; None where there are none."""
     columns, cells = ["image"], [_samples(analysis.samples, detail.edge)]
     for measured in analysis.links:
         for side in _SIDES:
@@ -147,7 +147,7 @@ def components(analysis: Analysis, detail: Detail) -> Block | None:
                 name = measured.name if len(analysis.links) > 1 else ""
                 columns.append(f"{side} {name}".strip())
                 cells.append(component_picture(_bounded(measured.pictures[side], detail.edge)))
-    if len(columns) == 1:
+    if len(columns) == 1 or detail.samples == 0:
         return None
     rows = [
         (f"{number}", [png(column[number - 1]) for column in cells])

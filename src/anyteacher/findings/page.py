@@ -161,10 +161,10 @@ def _reduced(detail: Detail) -> str:
     """What is left out for the sake of the page's size."""
     if detail == LEVELS[0]:
         return ""
+    pictures = f"{detail.samples} sample images, pictures of at most {detail.edge} pixels a side"
     return (
         f"There are so many runs and links that the page shows less of each: lines of "
-        f"{detail.points} points, {detail.samples} sample images, pictures of at most "
-        f"{detail.edge} pixels along a side."
+        f"{detail.points} points, {pictures if detail.samples else 'no pictures'}."
     )
 
 

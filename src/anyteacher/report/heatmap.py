@@ -183,8 +183,8 @@ class HeatMap(Block):
         )
         spoken = (
             f"{self.title}, {panel.label}. {self.z_label} of {len(panel.values)} rows "
-            f"({self.y_label}) over {self.x_label}. The first ends at {float(panel.values[0, -1]):.4g}, the last at "
-            f"{float(panel.values[-1, -1]):.4g}."
+            f"({self.y_label}) over {self.x_label}. The first ends at "
+            f"{float(panel.values[0, -1]):.4g}, the last at {float(panel.values[-1, -1]):.4g}."
         )
         return (
             f'<svg class="chart {kind}" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
