@@ -133,6 +133,22 @@ def test_levels_and_links_are_told_apart_and_every_tap_is_aligned_once(images):
     assert float(matrix[1, 2]) == pytest.approx(found.links[2].cka)
 
 
+def test_the_matrix_agrees_with_every_link_whatever_else_is_compared(images):
+    links = [
+        at.Link("2", "2", name="maps"),
+        at.Link("2", "3", compare="pooled", name="pooled"),
+        at.Link("3", "2", name="other"),
+    ]
+    found = measure(distiller(*links), [images])
+    students, teachers, values = found.alignment
+    assert (students, teachers) == (["2", "2 (pooled)", "3"], ["2", "3 (pooled)"])
+    for measured, place in zip(found.links, ((0, 0), (1, 1), (2, 0)), strict=True):
+        assert float(values[place]) == measured.cka
+    alone = measure(distiller(links[0]), [images])
+    assert float(alone.alignment[2]) == pytest.approx(float(values[0, 0]))
+    assert float(values[0, 0]) != pytest.approx(float(values[1, 0]), abs=1e-3)
+
+
 def test_modes_and_weights_are_left_as_they_were(images):
     made = distiller(at.Link("2", "2"))
     made.train()

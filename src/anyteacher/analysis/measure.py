@@ -77,7 +77,8 @@ class Analysis:
         images: How many images were seen.
         links: What was measured of each level of each link.
         alignment: Names of the student's features and of the teachers', and the alignment of each
-            pair (s, t), on the smallest of their grids; None where there is no teacher.
+            pair (s, t), on the smaller of their two grids, or as the link compares them that does;
+            None where there is no teacher.
         samples: The first images, as the student is fed, (b, c, h, w).
     """
 
@@ -121,8 +122,13 @@ def measure(distiller: Distiller, batches: Iterable[Tensor], *, samples: int = 4
     if first is None:
         raise DataError("An analysis needs at least one batch of images, and there was none.")
     measured = [part.result(tap) for part, (tap, _) in zip(sums.values(), taps.names, strict=True)]
-    aligned = alignment.matrix() if any(m.teacher is not None for m in measured) else None
-    return Analysis(images, measured, aligned, first)
+    if not any(m.teacher is not None for m in measured):
+        return Analysis(images, measured, None, first)
+    rows, columns, values = alignment.matrix()
+    for found, (mine, theirs) in zip(measured, taps.names, strict=True):
+        if found.cka is not None and theirs is not None:
+            values[rows.index(mine), columns.index(theirs)] = found.cka
+    return Analysis(images, measured, (rows, columns, values), first)
 
 
 class _Taps:

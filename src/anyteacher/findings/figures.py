@@ -133,8 +133,8 @@ def alignment(analysis: Analysis) -> Block | None:
         "CKA",
         "Centred kernel alignment (CKA) of the compared features",
         "student \\ teacher",
-        "Linear, from 0 to 1, before any projection, on the smallest grid of the features shown. "
-        "With fewer rows than channels it is too large.",
+        "Linear, from 0 to 1, before any projection. Maps are averaged onto the smaller grid of "
+        "each pair, beside a vector as a whole. With fewer rows than channels it is too large.",
     )
 
 
