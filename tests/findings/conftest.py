@@ -63,6 +63,7 @@ def measured():
             "student_tap": "a",
             "direction": "inverted",
             "projector": "Linear",
+            "regularizer": "",
             "rows": 64,
             "student": torch.tensor([4.0, 2.0, 1.0]).double(),
             "teacher": torch.tensor([5.0, 3.0, 1.0, 1.0]).double(),

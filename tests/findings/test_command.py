@@ -1,5 +1,6 @@
 """`anyteacher analyze` as a person uses it."""
 
+import json
 import math
 import re
 import shutil
@@ -8,7 +9,7 @@ import xml.etree.ElementTree as ET
 import browser
 import pytest
 import torch
-from fits import fit
+from fits import ALONE, TRAILING, fit
 
 from anyteacher import cli
 
@@ -71,6 +72,7 @@ def test_arms_are_compared_seed_by_seed(call, runs, tmp_path):
     if browser.BROWSER is not None:
         assert browser.complaints(path, tmp_path) == []
         assert browser.not_drawn(browser.seen(path, tmp_path, width=500)) == []
+        assert browser.seen(path, tmp_path, width=1100)["scrolls"] == []
     for folder in runs.values():
         (folder / "test.json").unlink()
 
@@ -130,6 +132,24 @@ def test_arms_of_other_tasks_are_shown_and_not_compared(call, runs, tmp_path):
     assert "The arms are not compared: they have no common metric" in out
     shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
     assert "The features of depthIt has no links" in shown
+
+
+def test_a_page_of_many_links_of_all_kinds_has_room_for_its_tables(call, tmp_path):
+    links = [
+        {"student": "stages.1", "teacher": "stages.1"},
+        {"student": "stages.0", "teacher": "stages.0", "direction": "traditional"},
+        {"student": "stages.1", "teacher": "stages.0", "compare": "pooled", "loss": "CKA"},
+        {"student": "stages.1", "loss": TRAILING},
+    ]
+    folder = fit(tmp_path / "many", f"--distillation.links={json.dumps(links)}")
+    alone = fit(tmp_path / "alone", *ALONE)
+    path = tmp_path / "page.html"
+    assert call(alone, folder, f"--output={path}")[0] == 0
+    shown = " ".join("".join(page_of(path).itertext()).split())
+    assert "regulariser" in shown
+    assert "4 free" in shown
+    if browser.BROWSER is not None:
+        assert browser.seen(path, tmp_path, width=1000)["scrolls"] == []
 
 
 def test_the_same_page_comes_again(call, runs, tmp_path):

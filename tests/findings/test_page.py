@@ -58,6 +58,11 @@ def test_what_is_missing_is_said_and_only_then(finding, analysis, measured):
     shown = said(finding, replace(analysis(alone), alignment=None), logged())
     assert "There is no teacher" in shown
     assert "There is no teacher" not in whole
+    assert "What the student's features are like, measured" in shown
+    assert "What the projectors do with the features, measured" in whole
+    assert "the projectors'" in whole
+    assert "projectors'" not in shown
+    assert "signs of the other sides" not in shown
     shown = said(finding, analysis(measured(pictures={})), logged())
     assert "one vector an image, so there are no pictures" in shown
     assert "no pictures" not in whole

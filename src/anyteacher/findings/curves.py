@@ -67,8 +67,9 @@ def ranks(arm: Arm, link: str, points: int) -> Block | None:
         "effective rank, in directions",
         curves,
         _seeds(arm)
-        + "The exponential of the entropy of the energies' shares: of the squared singular values, "
-        "and of the student's centred feature on one batch.",
+        + "The exponential of the entropy of the energies' shares: "
+        + ("of the squared singular values, and " if curves["projector"] else "")
+        + "of the student's centred feature on one batch.",
         points=points,
     )
 

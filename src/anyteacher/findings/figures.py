@@ -140,6 +140,7 @@ def alignment(analysis: Analysis) -> Block | None:
 
 def components(analysis: Analysis, detail: Detail) -> Block | None:
     """The first principal components on the sample images; None where there are none."""
+    taught = any(measured.teacher is not None for measured in analysis.links)
     columns, cells = ["image"], [_samples(analysis.samples, detail.edge)]
     for measured in analysis.links:
         for side in _SIDES:
@@ -158,8 +159,8 @@ def components(analysis: Analysis, detail: Detail) -> Block | None:
         rows,
         "Principal components on the first validation images",
         "Lightness is the first component and hue the next two, all in units of the first one's "
-        "deviation: a grey picture has one component. In print, lightness alone shows the first. "
-        "Where there is a teacher, the signs of the other sides' components follow its own.",
+        "deviation: a grey picture has one component. In print, lightness alone shows the first."
+        + (" The signs of the other sides' components follow the teacher's." if taught else ""),
         [Scale("first component, standard deviations", f"−{_REACH}", f"{_REACH}", _lightness())],
     )
 
@@ -207,17 +208,33 @@ def _bounded(maps: Float[Tensor, "b c h w"], edge: int) -> Float[Tensor, "b c i 
     return F.interpolate(maps.float(), size, mode="bilinear", antialias=True)
 
 
-def seeds_table(arm: Arm) -> Table:
-    """The measurements of every link, a row for each link and seed; what exists for none is out."""
+def seeds_tables(arm: Arm) -> list[Table]:
+    """The measurements of every link, a row for each link and seed: taught ones, then the others.
+
+    What exists for none of a table is left out of it.
+    """
     links = [] if arm.shown.analysis is None else arm.shown.analysis.links
-    several = len(links) > 1
+    taught = [link.name for link in links if link.teacher is not None]
+    alone = [link.name for link in links if link.teacher is None]
+    if not (taught and alone):
+        return [_seeds_table(arm, taught or alone, len(links) > 1, "")]
+    return [
+        _seeds_table(arm, taught, True, ": links to a teacher"),
+        _seeds_table(arm, alone, True, ": links without a teacher"),
+    ]
+
+
+def _seeds_table(arm: Arm, links: list[str], several: bool, kind: str) -> Table:
     rows = [
-        [f"{f'{first.name}, ' if several else ''}{finding.run.seed_text}", *_cells(measured)]
-        for first in links
+        [
+            f"{f'{name}, ' if several else ''}{finding.run.seed_text}",
+            *_cells(measured, linked=finding.linked),
+        ]
+        for name in links
         for finding in arm.findings
         if finding.analysis is not None
         for measured in finding.analysis.links
-        if measured.name == first.name
+        if measured.name == name
     ]
     names = ["link and seed" if several else "seed", *_NUMBERS]
     shown = [place for place in range(len(names)) if any(row[place] != _NONE for row in rows)]
@@ -225,7 +242,7 @@ def seeds_table(arm: Arm) -> Table:
     return Table(
         [names[place] for place in shown],
         [[row[place] for place in shown] for row in rows],
-        "Every seed, on its validation images",
+        f"Every seed, on its validation images{kind}",
         " ".join(notes),
     )
 
@@ -233,6 +250,7 @@ def seeds_table(arm: Arm) -> Table:
 _NONE = "–"
 # By the name of a column, what a reader must know of it.
 _NUMBERS = {
+    "regulariser": "",
     "transfer": "Transfer and regularisation are the two terms of the loss, as mean squared errors "
     "per element.",
     "regularisation": "",
@@ -245,13 +263,14 @@ _NUMBERS = {
 }
 
 
-def _cells(measured: Measured) -> list[str]:
+def _cells(measured: Measured, *, linked: bool) -> list[str]:
     terms, found = measured.decomposition, measured.directions
     dropped = _NONE
     if found is not None:
         count = f"{int(found.dropped.sum())} of {len(found.teacher)}"
         dropped = f"{count} ({percent(found.energy_dropped)})"
     return [
+        (linked and measured.regularizer) or _NONE,
         _NONE if terms is None else f"{float(terms.transfer):.4g}",
         _NONE if terms is None else f"{float(terms.regularisation):.4g}",
         _NONE if terms is None else f"{float(terms.effective_rank):.1f}",

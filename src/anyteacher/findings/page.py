@@ -27,8 +27,11 @@ def make_page(
     """
     runs = [finding for arm in arms for finding in arm.findings]
     counted = f"{len(runs)} runs in {len(arms)} arms" if len(runs) > 1 else "One run"
+    taught = any(m.teacher is not None for finding in runs for m in _links(finding))
+    own = "students'" if len(runs) > 1 else "student's"
+    what = "What the projectors do with the" if taught else f"What the {own}"
     intro = (
-        f"{counted}. What the projectors do with the features, measured with each run's best "
+        f"{counted}. {what} features{'' if taught else ' are like'}, measured with each run's best "
         "weights on its validation images, and what was logged while they trained."
     )
     if len(runs) > 1:
@@ -103,9 +106,12 @@ def _arm(arm: Arm, detail: Detail, *, alone: bool) -> list[Section]:
             "It has no links: the student's features are shown at the taps of the other arms."
         )
     elif all(measured.teacher is None for measured in analysis.links):
-        said.append("There is no teacher: what is shown is of the student's own features.")
+        said.append(
+            "There is no teacher: its losses are of the student's features alone, and so is what "
+            "is shown. There is no projector, and no direction of a teacher."
+        )
     common: list[Block | None] = [
-        figures.seeds_table(arm),
+        *figures.seeds_tables(arm),
         figures.alignment(analysis),
         figures.components(analysis, detail),
     ]
@@ -170,12 +176,14 @@ def _reduced(detail: Detail) -> str:
 
 def _facts(runs: Sequence[Finding]) -> Facts:
     counts = sorted({f.analysis.images for f in runs if f.analysis is not None}) or [0]
+    taught = any(m.teacher is not None for finding in runs for m in _links(finding))
+    projectors = ", the projectors' of the same step" if taught else ""
     shown = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     return Facts(
         {
             **{finding.run.folder.as_posix(): f"seed {finding.run.seed_text}" for finding in runs},
             "validation images": f"{shown} a run, in whole batches",
-            "weights": "the best on the validation data, the projectors' of the same step",
+            "weights": f"the best on the validation data{projectors}",
             **machine_facts(),
         }
     )

@@ -35,7 +35,8 @@ def results_table(arms: Sequence[Arm], comparison: Comparison | None) -> Table:
     note = "The best validation value chose the weights, so it is too good to be expected again."
     if missing:
         note += (
-            " – where the present weights were not tested: `anyteacher test RUN` leaves the number."
+            " A dash stands where the present weights were not tested: `anyteacher test RUN` "
+            "leaves the number."
         )
     if comparison is not None and comparison.mode == "min":
         note = f"Smaller is better. {note}"

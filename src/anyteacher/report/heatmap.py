@@ -15,8 +15,8 @@ from torch import Tensor
 from anyteacher import pictures
 from anyteacher.errors import ConfigError
 from anyteacher.report.axes import LINE, Axis, width_of
-from anyteacher.report.blocks import Block, Scale, Table, note
-from anyteacher.report.markup import escape, inline
+from anyteacher.report.blocks import Block, Scale, Table, note, numbers
+from anyteacher.report.markup import escape, four, inline
 
 _COLUMNS = 200  # of the picture at most
 _UNKNOWN = 255  # the place of grey in the palette, behind the colours of the scale
@@ -138,7 +138,7 @@ class HeatMap(Block):
         return (
             f'<figure class="block"><figcaption>{inline(self.title)}</figcaption>{drawn}'
             f'<div class="scales">{scale.html()}</div>{note(self.note)}'
-            f"<details><summary>The numbers</summary>{self._table().html()}</details></figure>"
+            f"{numbers(self._table())}</figure>"
         )
 
     def svg(self, panel: Panel, width: float, *, kind: str = "") -> str:
@@ -184,7 +184,7 @@ class HeatMap(Block):
         spoken = (
             f"{self.title}, {panel.label}. {self.z_label} of {len(panel.values)} rows "
             f"({self.y_label}) over {self.x_label}. The first ends at "
-            f"{float(panel.values[0, -1]):.4g}, the last at {float(panel.values[-1, -1]):.4g}."
+            f"{four(float(panel.values[0, -1]))}, the last at {four(float(panel.values[-1, -1]))}."
         )
         return (
             f'<svg class="chart {kind}" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
@@ -229,7 +229,7 @@ class HeatMap(Block):
             for end in (0, -1)
         ]
         rows = [
-            [str(number), *(f"{column[number]:.4g}" if number in column else "" for column in ends)]
+            [str(number), *(four(column[number]) if number in column else "" for column in ends)]
             for number in sorted({number for panel in self.panels for number in panel.numbers})
         ]
         return Table([self.y_label, *heads], rows)
