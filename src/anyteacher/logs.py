@@ -93,6 +93,31 @@ def _rows(content: bytes) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=""))
 
 
+class Begin(Callback):  # type: ignore[misc]
+    """Makes the run's folder and its logs once everything is set up.
+
+    A run that cannot begin, for want of a tap or of channels, so leaves nothing behind.
+
+    Args:
+        folder: Of the run.
+        loggers: Which write into it.
+        afresh: Files of a former attempt that are no part of this run.
+    """
+
+    def __init__(self, folder: Path, loggers: Sequence[Logger], afresh: Sequence[Path]) -> None:
+        self.folder, self.loggers, self.afresh = folder, list(loggers), afresh
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hands the loggers to the trainer, which has waited for them."""
+        if trainer.fast_dev_run:
+            return
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.afresh:
+                path.unlink(missing_ok=True)
+        trainer.loggers = self.loggers
+
+
 # A run of few steps is looked at, too, and what happens first happens quickly.
 _EARLY = (10, 20, 50)
 
