@@ -41,6 +41,9 @@ class Student(nn.Module):
         description: That.
     """
 
+    _scale: Tensor
+    _shift: Tensor
+
     def __init__(
         self,
         model: nn.Module,

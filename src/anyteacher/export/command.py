@@ -26,7 +26,8 @@ def export(parser: ArgumentParser, settings: Namespace) -> int:
         if name not in FORMATS:
             raise ConfigError(f"No format '{name}'. {did_you_mean(name, FORMATS)}")
     if settings.size and min(settings.size) < 1:
-        raise ConfigError(f"Images need at least one pixel, got --size {settings.size}.")
+        given = " ".join(map(str, settings.size))
+        raise ConfigError(f"Images need at least one pixel, got --size {given}.")
     made, _ = instantiate_alone(parser, settings)
     load_weights(made.student, settings.weights or finished(settings.run))
     channels, *trained = json.loads((settings.run / INFO).read_text())["image"]
@@ -41,10 +42,11 @@ def export(parser: ArgumentParser, settings: Namespace) -> int:
     )
     for name in dict.fromkeys(settings.format):
         written = FORMATS[name](order)
-        checked = "" if written.difference is None else f"; differs by {written.difference:.1e}"
+        found = written.difference
+        checked = "" if found is None else f", and differs by {found:.1e} of the output's range"
         say(f"{written.path} takes {written.takes}{checked}.")
         if written.why:
-            say(f"It takes no other size or number: {written.why}.")
+            say(f"It takes no more: {written.why}.")
     return 0
 
 
@@ -57,7 +59,7 @@ def alone(made: Experiment, plain: Mapping[str, Any], image: tuple[int, int, int
         image: Channels, height and width of the training images.
     """
     norm, readout = made.images_norm or made.data.facts().norm, made.task.readout()
-    colors = "RGB" if image[0] == 3 else f"{image[0]} channels"
+    colors = {1: "grey", 3: "RGB"}.get(image[0], "values")
     of_task: dict[str, Any] = {}
     if hasattr(made.task, "classes"):
         of_task["classes"] = made.task.classes
@@ -93,7 +95,7 @@ def without_downloads(value: Any) -> Any:
         return [without_downloads(item) for item in value]
     if not isinstance(value, Mapping):
         return value
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, inner in value.items():
         if isinstance(inner, str) and name.endswith(("weights", "weights_backbone")):
             kept[name] = None

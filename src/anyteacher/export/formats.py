@@ -131,10 +131,14 @@ def traced(student: Student, freedom: Freedom) -> ExportedProgram:
         1: (Dim.DYNAMIC, Dim.DYNAMIC),
     }.get(freedom.step) or (freedom.step * Dim("rows"), freedom.step * Dim("columns"))
     batch = Dim("batch") if freedom.step > 1 else Dim.DYNAMIC
-    shape = (batch if freedom.batch else Dim.STATIC, Dim.STATIC, *sides)
-    return torch.export.export(
-        student, (torch.rand(freedom.example),), dynamic_shapes={"image": shape}
+    axes = (batch if freedom.batch else Dim.STATIC, Dim.STATIC, *sides)
+    program = torch.export.export(
+        student, (torch.rand(freedom.example),), dynamic_shapes={"image": axes}
     )
+    run = program.module()
+    for shape in freedom.shapes():  # a grid of one position may be fixed, and only shows here
+        run(torch.rand(shape))
+    return program
 
 
 def described(student: Student, freedom: Freedom) -> dict[str, Any]:
