@@ -128,7 +128,7 @@ def test_the_documentation_names_every_figure_of_the_page_and_no_other(finding, 
     }
     (part,) = re.findall(r"## What the page shows\n(.*?)\n## ", DOCS.read_text(), re.S)
     told = {" ".join(name.split()) for name in re.findall(r"\*\*(.*?)\*\*", part, re.S)}
-    assert named == told
+    assert shown - {""} == told
 
 
 @pytest.fixture(params=[(2, 5), (10, 1)], ids=["two arms", "ten arms"])
