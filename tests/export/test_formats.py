@@ -1,6 +1,8 @@
 """Every task in every format: files are read here by other code than that which checked them."""
 
 import json
+import re
+from pathlib import Path
 
 import onnx
 import onnxruntime
@@ -8,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import anyteacher
 from anyteacher import IMAGENET, load_student
 from anyteacher.data.digits import DigitsData
 from anyteacher.errors import ExportError, MissingExtraError
@@ -140,6 +143,15 @@ def test_each_file_says_what_it_is(name, tmp_path):
         said = json.dumps(load_student(path).description)
     of_shape = {} if name == "safetensors" else {"shape": ["batch", 3, "height", "width"]}
     assert json.loads(said) == json.loads(json.dumps({**student.description, **of_shape}))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_of_this_machine_is_in_a_file(name, tmp_path):
+    path = FORMATS[name](Order(student_of(TASKS["edges"]), tmp_path, 3, SIZE, check=False)).path
+    content = path.read_bytes()
+    for file in (anyteacher.__file__, torch.__file__):
+        assert str(Path(file).parent).encode() not in content
+    assert re.search(rb"\.student\.[0-9a-f]{16}", content) is None
 
 
 def test_the_axes_of_onnx_have_names(tmp_path):
