@@ -129,34 +129,39 @@ def test_what_is_said_of_a_student():
     assert student_of(TASKS["multi-label"]).description["classes"] == 4
 
 
+@pytest.fixture(scope="module")
+def edges(tmp_path_factory):
+    """A student, and its file in each format."""
+    student, folder = student_of(TASKS["edges"]), tmp_path_factory.mktemp("edges")
+    order = Order(student, folder, 3, SIZE, check=False)
+    return student, {name: write(order).path for name, write in FORMATS.items()}
+
+
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_file_says_what_it_is(name, tmp_path):
-    student = student_of(TASKS["depth"])
-    path = FORMATS[name](Order(student, tmp_path, 3, SIZE, check=False)).path
+def test_each_file_says_what_it_is(name, edges):
+    student, paths = edges
     if name == "onnx":
-        said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}[DESCRIPTION]
+        said = {entry.key: entry.value for entry in onnx.load(paths[name]).metadata_props}
     elif name == "torch":
-        extra = {DESCRIPTION: ""}
-        torch.export.load(path, extra_files=extra)
-        said = extra[DESCRIPTION]
+        said = {DESCRIPTION: ""}
+        torch.export.load(paths[name], extra_files=said)
     else:
-        said = json.dumps(load_student(path).description)
+        said = {DESCRIPTION: json.dumps(load_student(paths[name]).description)}
     of_shape = {} if name == "safetensors" else {"shape": ["batch", 3, "height", "width"]}
-    assert json.loads(said) == json.loads(json.dumps({**student.description, **of_shape}))
+    expected = json.loads(json.dumps({**student.description, **of_shape}))
+    assert json.loads(said[DESCRIPTION]) == expected
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_nothing_of_this_machine_is_in_a_file(name, tmp_path):
-    path = FORMATS[name](Order(student_of(TASKS["edges"]), tmp_path, 3, SIZE, check=False)).path
-    content = path.read_bytes()
+def test_nothing_of_this_machine_is_in_a_file(name, edges):
+    content = edges[1][name].read_bytes()
     for file in (anyteacher.__file__, torch.__file__):
         assert str(Path(file).parent).encode() not in content
     assert re.search(rb"\.student\.[0-9a-f]{16}", content) is None
 
 
-def test_the_axes_of_onnx_have_names(tmp_path):
-    written = FORMATS["onnx"](Order(student_of(TASKS["edges"]), tmp_path, 3, SIZE, check=False))
-    session = onnxruntime.InferenceSession(written.path, providers=["CPUExecutionProvider"])
+def test_the_axes_of_onnx_have_names(edges):
+    session = onnxruntime.InferenceSession(edges[1]["onnx"], providers=["CPUExecutionProvider"])
     (image,), (output,) = session.get_inputs(), session.get_outputs()
     assert (image.name, image.shape) == ("image", ["batch", 3, "height", "width"])
     assert (output.name, output.shape) == ("output", ["batch", 1, "height", "width"])
