@@ -16,6 +16,12 @@ TWINS = ("inverted", "alone", "traditional", "random")
 
 # What writes a small data set, and what of a recipe is made small, to need no network and no time.
 NO_DOWNLOAD = ["--student.encoder_weights=null"]
+CONVOLUTION = {
+    "class_path": "torch.nn.Conv2d",
+    "init_args": {"in_channels": 3, "out_channels": 8, "kernel_size": 3},
+}
+LOOKS = {"class_path": "Random", "init_args": {"build": CONVOLUTION}}
+MEASURED_BY = f"--task.features={json.dumps({'model': LOOKS, 'layer': ''})}"
 RECIPES = {
     "nyuv2": (layouts.nyu_folders, NO_DOWNLOAD),
     "cityscapes": (layouts.cityscapes, NO_DOWNLOAD),
@@ -25,6 +31,8 @@ RECIPES = {
         layouts.imagenet,
         ["--data.classes=3", "--task.classes=3", "--student.num_classes=3"],
     ),
+    "facades": (layouts.aligned, ["--student.width=8"]),
+    "horse2zebra": (layouts.unpaired, ["--student.width=8", MEASURED_BY]),
 }
 SMALL = [
     "--data.size=[64,64]",
@@ -41,6 +49,7 @@ SMALL = [
     "--trainer.enable_progress_bar=false",
 ]
 TEACHERS = {
+    "resnet50": {"name": "resnet18"},
     "convnext_tiny": {"name": "convnext_atto", "settings": {"depths": [1, 1, 1, 1]}},
     "vit_small_patch14_dinov2": {
         "name": "vit_small_patch14_dinov2",
@@ -61,8 +70,9 @@ def run(name, twin, folder, *more):
         paths.append(FOLDER / f"{name}-{twin}.yaml")
     given = [*SMALL, *small, *more]
     if "teacher" not in read(name, twin) or read(name, twin)["teacher"]:
-        of = read(name, "inverted")["teacher"]["init_args"]["name"]
-        teacher = {"class_path": "Timm", "init_args": {**TEACHERS[of], "weights": "random"}}
+        of = read(name, "inverted")["teacher"]
+        small = {**TEACHERS[of["init_args"]["name"]], "weights": "random"}
+        teacher = {"class_path": of["class_path"], "init_args": small}
         given.append(f"--teacher={json.dumps(teacher)}")
     status = cli.main(
         [

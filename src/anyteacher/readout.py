@@ -141,13 +141,20 @@ class Directions(Readout):
 @final
 @dataclass(frozen=True)
 class Colors(Readout):
-    """A picture."""
+    """A picture.
+
+    Attributes:
+        logits: Whether the output is logits of colours, resized as they are; else colours.
+    """
 
     meaning: ClassVar[str] = "a picture, (batch, 3, height, width): RGB in [0, 1]"
 
+    logits: bool = False
+
     def __call__(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         """Colours in [0, 1], (B, 3, H, W)."""
-        return resize(_precise(output), size).clamp(0.0, 1.0)
+        maps = resize(_precise(output), size)
+        return maps.sigmoid() if self.logits else maps.clamp(0.0, 1.0)
 
 
 def _precise(output: Tensor) -> Tensor:

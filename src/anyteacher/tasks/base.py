@@ -6,7 +6,7 @@ in docs/data.md, with their shapes and units.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -33,20 +33,23 @@ class Task(nn.Module, ABC):
 
     Attributes:
         target: the key of the batch that the task learns from.
-        monitor: the name of the metric that chooses the best checkpoint.
         mode: whether a smaller (`min`) or a larger (`max`) value of that metric is better.
         kind: `dense` for one prediction a pixel, `global` for one an image.
         out_channels: how many channels the student must give.
     """
 
     target: str
-    monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
     kind: ClassVar[Literal["dense", "global"]]
 
     def __init__(self, out_channels: int) -> None:
         super().__init__()
         self.out_channels = out_channels
+
+    @property
+    @abstractmethod
+    def monitor(self) -> str:
+        """The name of the metric that chooses the best checkpoint; most classes just state it."""
 
     @abstractmethod
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Tensor:
@@ -117,12 +120,25 @@ class Task(nn.Module, ABC):
         """
         return batch
 
-    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+    def terms(
+        self, output: Tensor, batch: Batch, student: Callable[[Tensor], Tensor]
+    ) -> Mapping[str, Tensor]:
         """The parts of a training step's loss by name, which training adds up and logs.
 
-        By default the loss alone. What learns beside the student may make a step of its own here.
+        By default the loss alone. What learns beside the student may look at the batch here.
+
+        Args:
+            output: the student's raw output for the images of the batch.
+            batch: a batch, as `varied` gives it.
+            student: gives the raw output for further images in [0, 1].
         """
         return {"loss": self.loss(output, batch)}
+
+    def stepped(self) -> None:
+        """Called after each step of the student's optimiser, which may have taken several batches.
+
+        What learns beside the student makes a step of its own here.
+        """
 
     def checkpoint(self) -> dict[str, Any]:
         """What a task has learned itself, for the checkpoint: by default nothing."""
@@ -225,6 +241,29 @@ def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> 
     """
     kept = torch.where(valid, values, 0.0).flatten(1).sum(1)
     return kept / valid.flatten(1).sum(1).clamp(min=1)
+
+
+def check_colors(pictures: Float[Tensor, "b c h w"], key: str) -> Float[Tensor, "b 3 h w"]:
+    """The pictures of a batch, if they are ones; what is not known of them may be NaN.
+
+    Args:
+        pictures: what is in the batch.
+        key: under which name, for the message.
+
+    Raises:
+        DataError: when they have other channels than three, or colours outside of [0, 1].
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3:
+        raise DataError(
+            f"'{key}' must be pictures (batch, 3, height, width), but is {tuple(pictures.shape)}."
+        )
+    if not torch.compiler.is_compiling() and ((pictures < 0) | (pictures > 1)).any():
+        known = pictures[~pictures.isnan()]
+        raise DataError(
+            f"'{key}' must hold colours in [0, 1], but goes from {known.min()} to {known.max()}. "
+            "Divide values of 8 bits by 255."
+        )
+    return pictures
 
 
 def check_labels(labels: Shaped[Tensor, "*any"], classes: int, ignore: int | None = None) -> None:
