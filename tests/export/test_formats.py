@@ -18,19 +18,24 @@ from anyteacher.experiment import Experiment
 from anyteacher.export import formats
 from anyteacher.export.command import alone
 from anyteacher.export.formats import FORMATS, Order
+from anyteacher.hints import known_classes
 from anyteacher.models import ConvNet, EncoderDecoder
 from anyteacher.normalization import ImageNorm
 from anyteacher.readout import Classes
 from anyteacher.student import DESCRIPTION, Student
 from anyteacher.tasks import (
     Classification,
+    CycleGAN,
     Depth,
     Edges,
+    Extractor,
     MultiLabel,
     Normals,
     Segmentation,
+    Task,
     Translation,
 )
+from anyteacher.teachers import Random
 
 TASKS = {
     "depth": Depth(max_depth=10),
@@ -38,6 +43,7 @@ TASKS = {
     "normals": Normals(),
     "edges": Edges(),
     "translation": Translation(),
+    "unpaired": CycleGAN(nn.Conv2d(3, 3, 1), Extractor(Random, "")),
     "classification": Classification(4),
     "multi-label": MultiLabel(4),
 }
@@ -112,6 +118,13 @@ def test_every_task_in_every_format_at_any_size(task, name, tmp_path):
         images = torch.rand(shape)
         with torch.no_grad():
             close(run(images), expected(task, student.model, images))
+
+
+def test_every_task_is_tested_and_on_the_page():
+    names = {cls.__name__ for cls in known_classes(Task)}
+    assert {type(task).__name__ for task in TASKS.values()} == names
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    assert all(f"`{name}`" in page for name in names)
 
 
 def test_what_is_said_of_a_student():
