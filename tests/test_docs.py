@@ -93,6 +93,22 @@ def run_command(line: str, monkeypatch) -> None:
 
 @pytest.mark.parametrize("page", GUIDES)
 def test_a_guide_followed_to_the_letter_works(page, folder, monkeypatch):
+    follow(page, monkeypatch)
+    run = folder / "runs" / page.removesuffix(".md").replace("write-a", "my")
+    assert (run / "student.safetensors").exists()
+
+
+def test_the_page_on_export_works_on_a_run(folder, monkeypatch):
+    monkeypatch.setenv("ANYTEACHER_CACHE", str(folder / "cache"))
+    sizes = (f"--data.{split}_size=8" for split in ("train", "val", "test"))
+    quick = ("--trainer.max_epochs=1", "--trainer.check_val_every_n_epoch=1", "--teacher=null")
+    config = f"--config={ROOT / 'configs' / 'rooms-depth.yaml'}"
+    assert cli.main(["fit", config, *sizes, *quick, "--distillation.links=[]"]) == 0
+    follow("export.md", monkeypatch)
+
+
+def follow(page: str, monkeypatch) -> None:
+    """Does what a page says, block by block."""
     namespace, printed = {"__name__": "guide"}, ""
     for block in blocks(page):
         where = f"{page}, line {block.line}"
@@ -113,8 +129,6 @@ def test_a_guide_followed_to_the_letter_works(page, folder, monkeypatch):
             for line in block.code.splitlines():
                 run_command(line, monkeypatch)
     assert not printed
-    run = folder / "runs" / page.removesuffix(".md").replace("write-a", "my")
-    assert (run / "student.safetensors").exists()
 
 
 def test_every_loss_and_projector_is_in_the_tables():

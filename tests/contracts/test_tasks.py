@@ -254,6 +254,17 @@ def test_prediction_shape_and_units(row: Row) -> None:
     assert row.in_units(prediction)
 
 
+def test_the_readout_gives_the_prediction_or_the_probabilities_of_labels(row: Row) -> None:
+    task = row.make()
+    output = output_of(task, (6, 10))
+    final, prediction = task.readout()(output, SIZE), task.prediction(output, SIZE)
+    if not prediction.is_floating_point():
+        torch.testing.assert_close(final.sum(1), torch.ones(BATCH, *SIZE))
+        final = final.argmax(1)
+    assert torch.equal(final, prediction)
+    assert torch.equal(task(output, SIZE), prediction)
+
+
 @pytest.mark.parametrize("size", [(3, 5), (5, 4), (24, 40), (1, 1)])
 def test_output_of_another_resolution(row: Row, size: tuple[int, int]) -> None:
     task = row.make()

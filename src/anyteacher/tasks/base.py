@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from anyteacher.errors import ConfigError, DataError, did_you_mean
 from anyteacher.facts import Facts
+from anyteacher.readout import Readout
 
 Batch: TypeAlias = Mapping[str, Tensor]
 
@@ -59,6 +59,19 @@ class Task(nn.Module, ABC):
             output: the student's raw output.
             size: height and width that a dense prediction is wanted at.
         """
+
+    def readout(self) -> Readout | None:
+        """What gives the final output of a student that has left training.
+
+        It should need torch alone, and give what `prediction` gives, or for labels their
+        probabilities. By default None: then an exported student takes the task along for its
+        `prediction`, and whatever the task imports.
+        """
+        return None
+
+    def forward(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """The prediction: so a task that has no readout is one."""
+        return self.prediction(output, size)
 
     @abstractmethod
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
@@ -213,15 +226,6 @@ class Task(nn.Module, ABC):
                 f"{tuple(output.shape)}. Give the student {channels} output channels."
             )
         return output.to(torch.promote_types(output.dtype, torch.float32))
-
-
-def resize(
-    maps: Float[Tensor, "b c h w"], size: tuple[int, int]
-) -> Float[Tensor, "b c height width"]:
-    """Bilinear resize with pixel centres aligned; the same tensor when the size is right."""
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> Float[Tensor, " b"]:

@@ -11,8 +11,9 @@ from torchmetrics import MetricCollection
 from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
 from anyteacher.metrics import FeatureMetrics
+from anyteacher.readout import Colors, resize
 from anyteacher.tasks.adversary import Adversarial, Adversary
-from anyteacher.tasks.base import Batch, Task, check_colors, resize
+from anyteacher.tasks.base import Batch, Task, check_colors
 from anyteacher.tasks.extractor import Extractor
 from anyteacher.tasks.history import History
 
@@ -82,7 +83,11 @@ class CycleGAN(Task):
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 3 h w"]:
         """The picture, in [0, 1]."""
-        return resize(self.check(output), size).sigmoid()
+        return self.readout()(self.check(output), size)
+
+    def readout(self) -> Colors:
+        """The prediction, by torch alone."""
+        return Colors(logits=True)
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """What the adversary says of the student's pictures, which is the part of a raw output."""
