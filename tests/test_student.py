@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from anyteacher import ImageNorm, load_student
-from anyteacher.errors import DataError, TeacherError
+from anyteacher.errors import DataError, LayoutError, TeacherError
 from anyteacher.models import ConvNet, EncoderDecoder
 from anyteacher.readout import Classes, Metres
 from anyteacher.student import DESCRIPTION, Student, build, read_description
@@ -27,6 +27,7 @@ def described(**changed):
             "class_path": "anyteacher.readout.Metres",
             "init_args": {"output_is": "log", "min_depth": 0.1, "max_depth": 20},
         },
+        "channels": 3,
         **changed,
     }
 
@@ -73,6 +74,40 @@ def test_a_file_gives_the_same_student(model, write):
     assert torch.equal(loaded(images), student(images))
     assert loaded.description == described()
     assert not loaded.training
+
+
+TAKES = r"takes images \(B, 3, H, W\) of float32 in \[0, 1\], got .*"
+GIVEN = {
+    "grey": (torch.rand(2, 1, 16, 16), r"float32 of shape \(2, 1, 16, 16\).*channels come first"),
+    "channels last": (torch.rand(2, 16, 16, 3), r"shape \(2, 16, 16, 3\).*channels come first"),
+    "one image": (torch.rand(3, 16, 16), r"shape \(3, 16, 16\).*x\[None\] is a batch of one"),
+    "rows": (torch.rand(3, 16), r"shape \(3, 16\).*channels come first"),
+    "bytes": (torch.zeros(1, 3, 16, 16, dtype=torch.uint8), r"uint8 .*x\.float\(\) / 255"),
+    "doubles": (torch.rand(1, 3, 16, 16).double(), r"float64 of shape .*Give x\.float\(\)\."),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN)
+def test_other_images_are_refused_in_a_sentence(case, write):
+    images, said = GIVEN[case]
+    with pytest.raises(LayoutError, match=TAKES + said):
+        load_student(write(described()))(images)
+
+
+def test_images_have_the_precision_of_the_student(write):
+    student = load_student(write(described())).double()
+    student(torch.rand(1, 3, 16, 16).double())
+    with pytest.raises(LayoutError, match=r"of float64 .*Give x\.to\(torch\.float64\)\."):
+        student(torch.rand(1, 3, 16, 16))
+
+
+def test_a_compiled_student_gives_the_same(write):
+    student = load_student(write(described()))
+    compiled = torch.compile(student, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        for shape in ((1, 3, 16, 16), (2, 3, 16, 24)):
+            images = torch.rand(shape)
+            torch.testing.assert_close(compiled(images), student(images))
 
 
 def test_no_code_of_training_is_imported(write):

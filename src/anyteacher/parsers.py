@@ -116,7 +116,7 @@ def _export(parser: ArgumentParser) -> Handler:
         type=int,
         nargs=2,
         default=None,
-        help="Height and width, where a format or model needs them fixed; those of training.",
+        help="Height and width of graphs that take no other; those of training.",
     )
     parser.add_argument(
         "--check", type=bool, default=True, help="Whether files are compared with the student."

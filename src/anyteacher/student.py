@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anyteacher.errors import DataError, require
+from anyteacher.errors import DataError, LayoutError, require
 from anyteacher.normalization import ImageNorm
 from anyteacher.readout import Readout
 from anyteacher.weights import load_weights
@@ -35,7 +36,8 @@ class Student(nn.Module):
         model: The student as it was trained.
         norm: How images in [0, 1] are normalised before the model sees them.
         readout: From the model's output, and the height and width of the images, to the final one.
-        description: What it is, as in the exported file.
+        description: What it is, as in the exported file. Its `channels` are those of the images;
+            without them any number is passed to the model.
 
     Attributes:
         description: That.
@@ -60,9 +62,35 @@ class Student(nn.Module):
         self.eval()
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Tensor:
-        """The final output for images in [0, 1], such as depth in metres."""
+        """The final output for images in [0, 1], such as depth in metres.
+
+        Raises:
+            LayoutError: for images of another shape or type. A graph that was traced or compiled
+                does not ask.
+        """
+        if not torch.compiler.is_compiling():
+            self._check(image)
         output = self.model(image if self._plain else image * self._scale + self._shift)
         return self.readout(output, (image.shape[-2], image.shape[-1]))
+
+    def _check(self, image: Tensor) -> None:
+        channels, dtype = self.description.get("channels"), self._scale.dtype
+        name = str(dtype).removeprefix("torch.")
+        problem = ""
+        if image.ndim == 3:
+            problem = "Images come in batches: x[None] is a batch of one."
+        elif image.ndim != 4 or channels not in (None, image.shape[1]):
+            problem = "Bring them to that shape; channels come first."
+        elif image.dtype != dtype:
+            whole = not image.is_floating_point()
+            cast = "x.float()" if dtype == torch.float32 else f"x.to(torch.{name})"
+            problem = f"Give {cast} / 255 for bytes." if whole else f"Give {cast}."
+        if problem:
+            given = str(image.dtype).removeprefix("torch.")
+            raise LayoutError(
+                f"The student takes images (B, {channels or 'C'}, H, W) of {name} in [0, 1], got "
+                f"{given} of shape {tuple(image.shape)}. {problem}"
+            )
 
 
 def load_student(path: str | Path) -> Student:
@@ -72,8 +100,8 @@ def load_student(path: str | Path) -> Student:
         path: The file.
 
     Returns:
-        The student on the CPU and in eval mode. It takes images (B, C, H, W) in [0, 1] and gives
-        what `description["output"]` says.
+        The student on the CPU and in eval mode. It takes images (B, C, H, W) of float32 in [0, 1],
+        where C is `description["channels"]`, and gives what `description["output"]` says.
 
     Raises:
         DataError: when there is no such file, it is damaged, or it does not say what it holds.

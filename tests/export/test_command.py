@@ -8,6 +8,7 @@ from torch import Tensor
 
 from anyteacher import cli, load_student
 from anyteacher.data.digits import DigitsData
+from anyteacher.errors import LayoutError
 from anyteacher.experiment import Experiment
 from anyteacher.export.command import alone, without_downloads
 from anyteacher.export.formats import FORMATS, Order, Written, safetensors
@@ -56,6 +57,8 @@ def test_the_best_student_in_every_format(run, call, tmp_path):
     torch.testing.assert_close(program(images), final)
     assert loaded.description["input"].startswith("(batch, 1, height, width), float32, grey in ")
     assert loaded.description["task"] == settings["task"]
+    with pytest.raises(LayoutError, match=r"takes images \(B, 1, H, W\)"):
+        loaded(torch.rand(3, 3, 8, 8))
 
 
 def test_by_default_safetensors_in_the_run(run, call):
@@ -63,6 +66,7 @@ def test_by_default_safetensors_in_the_run(run, call):
     assert status == 0
     assert [path.name for path in (run / "export").iterdir()] == ["student.safetensors"]
     assert "differs" not in said
+    assert "--size" not in said
 
 
 def test_other_weights_and_settings(run, call, tmp_path):
@@ -73,7 +77,10 @@ def test_other_weights_and_settings(run, call, tmp_path):
 
 def test_a_size_of_ones_own(run, call, tmp_path):
     given = (run, "--format", "torch", "--output", tmp_path, "--size")
-    assert call(*given, 16, 24)[0] == 0
+    status, said, _ = call(*given, 16, 24)
+    assert status == 0
+    assert "any size, and differs" in said
+    assert "--size 16 24 was an example, and changes nothing of what it takes." in said
     program = torch.export.load(tmp_path / "student.pt2")
     assert program.example_inputs[0][0].shape == (2, 1, 16, 24)
     status, _, problem = call(*given, 0, 24)
@@ -81,11 +88,12 @@ def test_a_size_of_ones_own(run, call, tmp_path):
     assert "at least one pixel, got --size 0 24" in problem
 
 
-def test_no_more_freedom_is_said(run, call, monkeypatch):
-    written = Written(Path("student.pt2"), "one image of 8 x 8", "it counts them", None)
+def test_no_more_freedom_is_said_and_no_size_called_needless(run, call, monkeypatch):
+    written = Written(Path("student.pt2"), "one image of 8 x 8", "it counts them", True, None)
     monkeypatch.setitem(FORMATS, "torch", lambda order: written)
-    status, said, _ = call(run, "--format", "torch")
+    status, said, _ = call(run, "--format", "torch", "--size", "8", "8")
     assert status == 0
+    assert "was an example" not in said
     assert "student.pt2 takes one image of 8 x 8. It takes no more: it counts them." in said
 
 

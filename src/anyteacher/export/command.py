@@ -46,6 +46,8 @@ def export(parser: ArgumentParser, settings: Namespace) -> int:
         say(f"{written.path} takes {written.takes}{checked}.")
         if written.why:
             say(f"It takes no more: {written.why}.")
+        if settings.size and not written.sized:
+            say(f"--size {height} {width} was an example, and changes nothing of what it takes.")
     return 0
 
 
@@ -73,6 +75,7 @@ def alone(made: Experiment, plain: Mapping[str, Any], image: tuple[int, int, int
         "input": f"(batch, {image[0]}, height, width), float32, {colors} in [0, 1]; they are "
         "normalised inside",
         "norm": asdict(norm),
+        "channels": image[0],
         "trained_on": list(image[1:]),
         "output": readout.meaning if readout else f"what prediction of {path} gives",
         "readout": {

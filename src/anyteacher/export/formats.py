@@ -26,12 +26,14 @@ class Written:
         path: The file.
         takes: What images it takes.
         why: Why it takes no others; empty where it takes all that could be.
+        sized: Whether it depends on the size that it was made with.
         difference: The largest found by the check, as a share of the range; None without a check.
     """
 
     path: Path
     takes: str
     why: str
+    sized: bool
     difference: float | None
 
 
@@ -67,7 +69,7 @@ def safetensors(order: Order) -> Written:
     with replacing(path) as part:
         require("safetensors.torch").save_file(state, part, metadata=text)
         found = agreement(student, load_student(part), shapes) if order.check else None
-    return Written(path, "what the model takes", "", found)
+    return Written(path, "what the model takes", "", sized=False, difference=found)
 
 
 def torch_export(order: Order) -> Written:
@@ -87,7 +89,7 @@ def torch_export(order: Order) -> Written:
         torch.export.save(program, content, extra_files={DESCRIPTION: text})
         part.write_bytes(content.getbuffer())
         found = _checked(order, freedom, lambda: read(part))
-    return Written(path, str(freedom), why, found)
+    return Written(path, str(freedom), why, sized=freedom.step != 1, difference=found)
 
 
 def onnx(order: Order) -> Written:
@@ -116,7 +118,7 @@ def onnx(order: Order) -> Written:
     with replacing(path) as part:
         program.save(part, external_data=False)
         found = _checked(order, freedom, lambda: read(part))
-    return Written(path, str(freedom), why, found)
+    return Written(path, str(freedom), why, sized=freedom.step != 1, difference=found)
 
 
 FORMATS: dict[str, Format] = {"safetensors": safetensors, "torch": torch_export, "onnx": onnx}
