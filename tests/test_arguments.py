@@ -102,3 +102,10 @@ def test_a_run_that_is_not_there_is_not_gone_on_with(tmp_path):
     for given in ("--config=a.yaml", "--student=Net"):
         rest = [given, "--resume", f"--output={tmp_path / 'nowhere'}"]
         assert prepared("fit", rest) == rest
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_is_started_again(run):
+    (run / "checkpoints" / "last.ckpt").unlink()
+    again = rf"stopped before .* `anyteacher fit --config {run}/config.yaml --output {run}`\.$"
+    with pytest.raises(ConfigError, match=again):
+        prepared("fit", ["--resume", f"--output={run}"])

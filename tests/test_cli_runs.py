@@ -1,12 +1,13 @@
 """Runs of the command that are measured, predicted with, interrupted and gone on with."""
 
 import json
+import shutil
 import sys
 
 import pytest
 import runs
 import yaml
-from cli_flags import CONFIG
+from cli_flags import CONFIG, link
 from PIL import Image
 
 from anyteacher.experiment import STUDENT
@@ -184,12 +185,36 @@ def test_a_run_that_stopped_early_is_complete(call, tmp_path):
     assert (folder / STUDENT).read_bytes() == before
 
 
-@pytest.mark.parametrize("command", ["test", "predict"])
-def test_a_run_that_is_not_finished_says_so(call, run, tmp_path, command):
+FEW = {"projector": "ClosedForm", "compare": "pooled"}
+
+
+def test_a_run_that_failed_at_its_first_step_is_started_again_as_it_is_told(call, tmp_path):
+    """No circle: what one command says to do, the next does."""
     folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "config.yaml").write_text((run / "config.yaml").read_text())
-    flags = [f"--images={tmp_path}"] if command == "predict" else []
-    status, _, error = call(command, folder, *flags)
+    small = [link(**FEW), "--data.batch_size=2", "--data.train_size=2"]
+    status, _, error = call("fit", CONFIG, f"--output={folder}", *small)
+    assert (status, "ClosedForm" in error) == (2, True)
+    advice = f"again with `anyteacher fit --config {folder}/config.yaml --output {folder}`"
+    one = f"--images={tmp_path}"
+    for arguments in (["test"], ["predict", one], ["export"], ["analyze"], ["fit", "--resume"]):
+        command, *flags = arguments
+        where = f"--output={folder}" if command == "fit" else folder
+        status, _, error = call(command, where, *flags)
+        assert (status, len(error.splitlines())) == (2, 1)
+        assert "It stopped before its first checkpoint; start it " + advice in error
+    again = advice.split("`")[1].split()[1:]
+    status, _, error = call(*again)
+    assert (status, "ClosedForm" in error) == (2, True)
+    assert call(*again, "--data.train_size=80", "--data.batch_size=16")[0] == 0
+    assert call("test", folder)[0] == 0
+
+
+def test_a_run_that_was_interrupted_goes_on(call, run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (folder / STUDENT).unlink()
+    status, _, error = call("test", folder)
     assert (status, len(error.splitlines())) == (2, 1)
-    assert f"is not finished: it has no {STUDENT}. Go on with `anyteacher fit --resume" in error
+    assert f"no {STUDENT}. Go on with `anyteacher fit --resume --output {folder}`" in error
+    assert call("fit", "--resume", f"--output={folder}")[0] == 0
+    assert (folder / STUDENT).read_bytes() == (run / STUDENT).read_bytes()

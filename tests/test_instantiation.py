@@ -7,6 +7,7 @@ from anyteacher.experiment import Experiment
 from anyteacher.instantiation import finished, image_shape, instantiate, instantiate_alone
 from anyteacher.parsers import make_parser
 from anyteacher.teachers import Random
+from anyteacher.unfinished import last_checkpoint
 
 
 @pytest.fixture
@@ -42,14 +43,20 @@ def test_a_student_alone_needs_no_teacher(read):
 
 
 def test_the_weights_of_a_finished_run(tmp_path):
-    with pytest.raises(ConfigError, match=r"not finished: it has no student\.safetensors"):
+    with pytest.raises(ConfigError, match=r"no student\.safetensors\. It stopped .*\(--weights"):
+        finished(tmp_path)
+    last_checkpoint(tmp_path).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"no student\.safetensors\. Go on with `.*\(--weights"):
         finished(tmp_path)
     (tmp_path / "student.safetensors").touch()
     assert finished(tmp_path) == tmp_path / "student.safetensors"
 
 
 def test_the_images_that_a_run_was_trained_on(tmp_path):
-    with pytest.raises(ConfigError, match=r"not finished: it has no run\.json.*Go on with"):
+    with pytest.raises(ConfigError, match=r"not finished: it has no run\.json.*start it again"):
+        image_shape(tmp_path)
+    last_checkpoint(tmp_path).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"it was trained on\. Go on with `[^`]*`\.$"):
         image_shape(tmp_path)
     (tmp_path / "run.json").write_text('{"image": [3, 48, 64], "step": 2}')
     assert image_shape(tmp_path) == (3, 48, 64)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anyteacher.errors import ConfigError, require
+from anyteacher.unfinished import last_checkpoint, way_on
 
 _CONFIG, _LINKS = "--config", "--distillation.links"
 _DEFAULT_OUTPUT = "runs/fit"
@@ -78,15 +79,16 @@ def _resumed(rest: list[str]) -> list[str]:
             resume = given.value.lower() not in ("false", "no")
         output, resume = str(stated.get("output", output)), bool(stated.get("resume", resume))
     run = Path(output)
-    if not resume or not (run / "checkpoints" / "last.ckpt").exists():
+    config = run / "config.yaml"
+    if not resume or not last_checkpoint(run).exists():
         settings = any(word.startswith(("--task", "--student", "--data")) for word in rest)
         if resume and not after_files and not settings:
+            other = "Give the folder of a run that has begun, or the settings of a new one"
             raise ConfigError(
-                f"'{run}' holds no run to go on with: it has no checkpoints/last.ckpt. Give the "
-                "folder of a run that has begun, or the settings of a new one (--config)."
+                f"'{run}' holds no run to go on with: it has no checkpoints/last.ckpt. "
+                f"{way_on(run) if config.is_file() else f'{other} (--config)'}."
             )
         return rest  # nothing to go on from: a new run, with the settings of now
-    config = run / "config.yaml"
     own = [f"{_CONFIG}={config}"] if config.is_file() else []
     return [*rest[:after_files], *own, *rest[after_files:]]
 

@@ -169,7 +169,7 @@ def fit(
     experiment.task.check_data(experiment.data.facts())
     start = last if resume and last.exists() else None
     # What an attempt without a checkpoint left there is no part of this run.
-    afresh = [folder / CURVES] if start is None else []
+    afresh = [folder / CURVES, last.with_name(BEST)] if start is None else []
     options = dict(trainer or {})
     task, decay = experiment.task, experiment.optimization.ema
     logged = tensorboard and not options.get("fast_dev_run")  # a trial has no loggers

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from anyteacher import experiment
 from anyteacher.errors import ConfigError
 from anyteacher.hints import cause
+from anyteacher.unfinished import way_on
 
 
 def instantiate(
@@ -49,9 +50,8 @@ def finished(folder: Path) -> Path:
     path = folder / experiment.STUDENT
     if not path.is_file():
         raise ConfigError(
-            f"The run in '{folder}' is not finished: it has no {path.name}. Go on with "
-            f"`anyteacher fit --resume --output {folder}`, or name other weights "
-            "(--weights)."
+            f"The run in '{folder}' is not finished: it has no {path.name}. {way_on(folder)}, or "
+            "name other weights (--weights)."
         )
     return path
 
@@ -66,7 +66,7 @@ def image_shape(folder: Path) -> tuple[int, int, int]:
     if not path.is_file():
         raise ConfigError(
             f"The run in '{folder}' is not finished: it has no {path.name}, which says what images "
-            f"it was trained on. Go on with `anyteacher fit --resume --output {folder}`."
+            f"it was trained on. {way_on(folder)}."
         )
     channels, height, width = json.loads(path.read_text())["image"]
     return channels, height, width
