@@ -69,6 +69,30 @@ def test_links_that_are_set_again_inherit_nothing(tmp_path):
     assert prepared("fit", [two, flag]) == [two, empty, flag]
 
 
+ENERGY = "{class_path: TrailingEnergy, init_args: {energy: 0.9}}"
+LOSS = "--distillation.links.loss"
+PARTS = {
+    "class": ([f"{LOSS}=MSE"], [f"{LOSS}=null", f"{LOSS}=MSE"]),
+    "apart": ([LOSS, ENERGY, "--seed=1"], [f"{LOSS}=null", LOSS, ENERGY, "--seed=1"]),
+    "settings alone": ([LOSS, "{rank: 3}"], [LOSS, "{rank: 3}"]),
+    "a setting": ([f"{LOSS}.rank", "3"], [f"{LOSS}.rank", "3"]),
+    "a null": ([f"{LOSS}.rank", "null"], [f"{LOSS}={{rank: null}}"]),
+    "a null by its full name": ([f"{LOSS}.init_args.rank=~"], [f"{LOSS}={{rank: null}}"]),
+    "of the link": (["--distillation.links.of=a"], ["--distillation.links.of=a"]),
+    "nothing": ([f"{LOSS}.rank"], [f"{LOSS}.rank"]),
+    "no YAML": ([f"{LOSS}={{a"], [f"{LOSS}={{a"]),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_parts_of_a_link_that_are_set_again_inherit_nothing(case):
+    given, expected = PARTS[case]
+    assert prepared("fit", given) == expected
+    assert prepared("fit", [word.replace("loss", "projector") for word in given]) == [
+        word.replace("loss", "projector") for word in expected
+    ]
+
+
 def test_a_file_that_is_none_is_for_the_parser_to_refuse(tmp_path):
     broken = tmp_path / "broken.yaml"
     broken.write_bytes(b"\xff{: [")

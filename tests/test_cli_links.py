@@ -36,6 +36,26 @@ def test_links_given_by_a_flag_inherit_nothing(call, run, tmp_path):
         assert config["distillation"]["links"][0]["warmup"] == warmup
 
 
+RANK = '{"class_path": "TrailingEnergy", "init_args": {"rank": 0.25}}'
+REGULARISED = f'{LINKS}=[{{"student": "stages.1", "loss": {RANK}}}]'
+ENERGY = {
+    "as a whole": [f"{LINKS}.loss", "{class_path: TrailingEnergy, init_args: {energy: 0.9}}"],
+    "by class and setting": [f"{LINKS}.loss=TrailingEnergy", f"{LINKS}.loss.energy=0.9"],
+    "by settings": [f"{LINKS}.loss.rank", "null", f"{LINKS}.loss.energy", "0.9"],
+}
+
+
+@pytest.mark.parametrize("way", ENERGY)
+def test_a_link_has_another_loss_by_a_flag(call, tmp_path, way):
+    folder = tmp_path / "run"
+    flags = [f"--output={folder}", "--teacher=null", REGULARISED, *ENERGY[way]]
+    assert call("fit", CONFIG, *flags)[0] == 0
+    (link,) = yaml.safe_load((folder / "config.yaml").read_text())["distillation"]["links"]
+    assert link["student"] == "stages.1"
+    given = link["loss"]["init_args"]
+    assert (given["rank"], given["energy"]) == (None, 0.9)
+
+
 def test_several_teachers_by_name(call, tmp_path):
     path = tmp_path / "two.yaml"
     build = "{class_path: anyteacher.models.ConvNet, init_args: {classes: 5, widths: [6, 8]}}"

@@ -74,6 +74,10 @@ WRONG = {
         [f'{LINKS}=[{{"student": "stages.1", "loss": {json.dumps(RANK_300)}}}]'],
         ["'stages.1:TrailingEnergy'", "rank 300 leaves nothing of 8 channels"],
     ),
+    "regulariser's two settings": (
+        [f'{LINKS}=[{{"student": "stages.1", "loss": {RANK_300}}}]', f"{LINKS}.loss.energy=0.9"],
+        ["got rank=300 and energy=0.9. Leave one out, or set it to null."],
+    ),
     "projector's key": (
         [link(projector={"class_path": "LowRank", "init_args": {"rnk": 2}})],
         ["LowRank takes no 'rnk'", "mean rank"],

@@ -9,6 +9,7 @@ from anyteacher.errors import ConfigError, require
 from anyteacher.unfinished import last_checkpoint, way_on
 
 _CONFIG, _LINKS = "--config", "--distillation.links"
+_PART = re.compile(re.escape(_LINKS) + r"\.(loss|projector)(?:\.(?:init_args\.)?(\w+))?")
 _DEFAULT_OUTPUT = "runs/fit"
 
 
@@ -98,7 +99,7 @@ def _each(rest: list[str]) -> Iterator[Given]:
     words = iter(rest)
     for word in words:
         flag, equals, value = word.partition("=")
-        if flag in (_CONFIG, "--output") and not equals:
+        if (flag in (_CONFIG, "--output") or flag.startswith(_LINKS)) and not equals:
             following = next(words, None)
             yield Given(flag, following or "", (word,) if following is None else (word, following))
         else:
@@ -131,12 +132,34 @@ def _by_method(rest: list[str]) -> list[str]:
 
 
 def _afresh(rest: list[str]) -> list[str]:
-    """Empties the list of links before it is set again: links would inherit from former ones."""
+    """Empties what is set as a whole before it is set again, or it would inherit what it was.
+
+    That is the list of links, and the loss and the projector of one where their class is given.
+    """
     written: list[str] = []
     for given in _each(rest):
-        again = given.flag == _LINKS
+        words = given.words
         if given.flag == _CONFIG:
             distillation = _read(given.value).get("distillation")
-            again = isinstance(distillation, dict) and "links" in distillation
-        written += [f"{_LINKS}=[]", *given.words] if again else given.words
+            if isinstance(distillation, dict) and "links" in distillation:
+                words = (f"{_LINKS}=[]", *words)
+        elif given.flag == _LINKS:
+            words = (f"{_LINKS}=[]", *words)
+        elif part := _PART.fullmatch(given.flag):
+            words = _of_part(given, *part.groups())
+        written += words
     return written
+
+
+def _of_part(given: Given, part: str, setting: str | None) -> tuple[str, ...]:
+    """A flag for the loss or the projector of a link, or for a setting of one."""
+    yaml, flag = require("yaml"), f"{_LINKS}.{part}"
+    try:
+        value = yaml.safe_load(given.value)
+    except yaml.YAMLError:
+        return given.words  # for the parser to refuse
+    if setting is None:
+        named = isinstance(value, str) or (isinstance(value, dict) and "class_path" in value)
+        return (f"{flag}=null", *given.words) if named else given.words
+    # The parser makes the word None of a null for a setting within a list.
+    return (f"{flag}={{{setting}: null}}",) if value is None and given.value else given.words

@@ -59,9 +59,11 @@ class TrailingEnergy(Regularizer):
     ) -> None:
         super().__init__(centre, reduce)
         if (rank is None) == (energy is None):
+            remedy = "Give one of them." if rank is None else "Leave one out, or set it to null."
             raise ConfigError(
                 "TrailingEnergy needs either a rank, such as 8 or 0.25 of the width, or the share "
-                f"of the energy that is free, such as 0.9; got rank={rank} and energy={energy}."
+                "of the energy that is free, such as 0.9; got "
+                f"rank={rank} and energy={energy}. {remedy}"
             )
         if not _is_whole(steps) or steps < 0 or (start is None) != (steps == 0):
             raise ConfigError(
