@@ -1,8 +1,11 @@
+import sys
+
 import pytest
 import torch
 from fits import CONFIG
+from torch import nn
 
-from anyteacher.errors import ConfigError, TeacherError
+from anyteacher.errors import ConfigError, DataError, TeacherError
 from anyteacher.experiment import Experiment
 from anyteacher.instantiation import finished, image_shape, instantiate, instantiate_alone
 from anyteacher.parsers import make_parser
@@ -40,6 +43,35 @@ def test_a_student_alone_needs_no_teacher(read):
     assert (made.teacher, made.distillation.resolved()) == (None, ())
     with pytest.raises(TeacherError, match=r"no checkpoint at 'gone\.pt'"):
         instantiate(*read(*gone))
+
+
+class Pretrained(nn.Module):
+    """Finds no network."""
+
+    def __init__(self, encoder_weights: str | None = "imagenet") -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 1)
+        if encoder_weights:
+            raise ConnectionError("No route to the hub.")
+
+
+def test_weights_that_cannot_be_fetched_are_one_sentence(read, monkeypatch):
+    monkeypatch.setitem(sys.modules, "net", sys.modules[__name__])
+    with pytest.raises(ConfigError, match=r"^The student cannot be made \(Conn.* --student\.enc"):
+        instantiate(*read("--student=net.Pretrained"))
+    student = read("--student=net.Pretrained", "--student.encoder_weights=null")
+    assert isinstance(instantiate(*student)[0].student, Pretrained)
+
+
+def test_a_missing_folder_of_data_is_said_before_weights_are_fetched(read, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "net", sys.modules[__name__])
+    given = read("--student=net.Pretrained", "--data=ImageNetData", f"--data.root={tmp_path / 'no'}")
+    for make in (instantiate, instantiate_alone):
+        with pytest.raises(DataError, match=r"no folder '.*no' for ImageNetData .*\(--data\.root\)"):
+            make(*given)
+    # A student is predicted with and exported where its data never were.
+    with pytest.raises(ConfigError, match="The student cannot be made"):
+        instantiate_alone(*given, with_data=False)
 
 
 def test_the_weights_of_a_finished_run(tmp_path):

@@ -198,7 +198,7 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
 
     Then the status is 1, so that a script does not take the results for complete.
     """
-    made, _ = instantiate_alone(parser, settings)
+    made, _ = instantiate_alone(parser, settings, with_data=False)
     load_weights(made.student, settings.weights or finished(settings.run))
     channels, *size = image_shape(settings.run)
     resolution = min(size) if settings.resolution < 0 else settings.resolution

@@ -2,43 +2,70 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from anyteacher import experiment
+from anyteacher.downloads import not_made
 from anyteacher.errors import ConfigError
 from anyteacher.hints import cause
 from anyteacher.unfinished import way_on
 
 
+# In the order in which they are made. Data come before models, so that a missing folder is said
+# before weights are fetched.
+_PARTS = ("distillation", "optimization", "images_norm", "data", "task", "student", "teacher")
+
+
 def instantiate(
-    parser: ArgumentParser, settings: Namespace
+    parser: ArgumentParser, settings: Namespace, *, with_data: bool = True
 ) -> tuple[experiment.Experiment, dict[str, Any]]:
-    """The experiment, and the arguments of the Trainer."""
+    """The experiment, and the arguments of the Trainer.
+
+    Args:
+        parser: Which has read the settings.
+        settings: Those of a whole experiment.
+        with_data: Whether the data will be read.
+
+    Raises:
+        AnyteacherError: what a constructor raises, and where its data or weights cannot be had.
+    """
     experiment.set_threads(settings.threads)
     experiment.seed_all(settings.seed)
+    trainer = _made(parser, "trainer", settings)
+    parts = {}
+    for name in _PARTS:
+        parts[name] = _made(parser, name, settings)
+        if name == "data" and with_data:
+            parts[name].check_there()
+    return experiment.Experiment(**parts), dict(vars(trainer))
+
+
+def _made(parser: ArgumentParser, name: str, settings: Namespace) -> Any:
+    """A part of the experiment."""
     try:
-        made = parser.instantiate(settings)
+        return parser.instantiate(Namespace({name: settings[name]}))[name]
     except Exception as error:
         # The parser wraps what a constructor raises in an account of its own attempts.
-        own = cause(error)
+        own = cause(error) or not_made(name, _plain(settings[name]), error)
         if own is None:
             raise
         raise own from error
-    names = [field.name for field in fields(experiment.Experiment)]
-    return experiment.Experiment(**{n: getattr(made, n) for n in names}), dict(vars(made.trainer))
+
+
+def _plain(value: Any) -> Any:
+    return value.as_dict() if isinstance(value, Namespace) else value
 
 
 def instantiate_alone(
-    parser: ArgumentParser, settings: Namespace
+    parser: ArgumentParser, settings: Namespace, *, with_data: bool = True
 ) -> tuple[experiment.Experiment, dict[str, Any]]:
     """The same without what a trained student needs no more: a teacher may be large, or gone."""
     settings.teacher = None
     settings.distillation.links, settings.distillation.method = [], ""
-    return instantiate(parser, settings)
+    return instantiate(parser, settings, with_data=with_data)
 
 
 def finished(folder: Path) -> Path:

@@ -47,6 +47,15 @@ def data_of(name, root, **settings):
     return make(write(root), size=SIZE, **{"augmentation": VARIED, **own, **settings})
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_a_root_that_is_not_there_is_refused(name, tmp_path):
+    write, make, own = MADE[name]
+    root = write(tmp_path / "data")
+    make(root, **own).check_there()
+    with pytest.raises(DataError, match=rf"no folder '.*none' for {make.__name__} .*--data\.root"):
+        make(root / "none", **own).check_there()
+
+
 def loaded(data, stage="fit"):
     data.setup(stage)
     return data

@@ -10,7 +10,7 @@ from anyteacher import cli, load_student
 from anyteacher.data.digits import DigitsData
 from anyteacher.errors import LayoutError
 from anyteacher.experiment import Experiment
-from anyteacher.export.command import alone, without_downloads
+from anyteacher.export.command import alone
 from anyteacher.export.formats import FORMATS, Order, Written, safetensors
 from anyteacher.models import ConvNet
 from anyteacher.tasks import Task
@@ -126,33 +126,6 @@ def test_a_missing_extra(run, call, monkeypatch):
     status, _, problem = call(run, "--format", "onnx")
     assert status == 2
     assert "pip install 'anyteacher[export]'" in problem
-
-
-def test_names_of_weights_to_fetch_are_left_out():
-    given = {
-        "class_path": "net.Net",
-        "init_args": {
-            "weights": "IMAGENET1K_V1",
-            "encoder_weights": "imagenet",
-            "weights_backbone": "DEFAULT",
-            "pretrained": True,
-            "checkpoint_path": "a.pth",
-            "class_weights": [0.5, 2.0],
-            "parts": [{"init_args": {"pretrained": True, "width": 3}}],
-        },
-    }
-    assert without_downloads(given) == {
-        "class_path": "net.Net",
-        "init_args": {
-            "weights": None,
-            "encoder_weights": None,
-            "weights_backbone": None,
-            "pretrained": False,
-            "checkpoint_path": "",
-            "class_weights": [0.5, 2.0],
-            "parts": [{"init_args": {"pretrained": False, "width": 3}}],
-        },
-    }
 
 
 class Halves(Task):

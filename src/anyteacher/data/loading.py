@@ -261,6 +261,13 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
     def setup(self, stage: str) -> None:
         """Makes the data sets that a stage needs: "fit", "validate" or "test"."""
 
+    def check_there(self) -> None:
+        """Refuses data that is not where it should be, before models are made; by default nothing.
+
+        Raises:
+            DataError: then.
+        """
+
     def facts(self) -> Facts:
         """What the task's settings are compared with before training; by default nothing."""
         return Facts()

@@ -211,6 +211,19 @@ class ImageData(DataModule, ABC):
         """What `anyteacher data check` reads of a split, by a name for each."""
         return {split: self.part(split)}
 
+    def check_there(self) -> None:
+        """Refuses a root that is no folder.
+
+        Raises:
+            DataError: then.
+        """
+        root = getattr(self, "root", None)  # what is fetched from a hub has none
+        if root is not None and not root.is_dir():
+            raise DataError(
+                f"There is no folder '{root}' for {type(self).__name__} to read. Give the root of "
+                "the data set (--data.root); docs/data.md says what it holds."
+            )
+
     def dataset(self, split: Split) -> Dataset[Batch]:
         """The samples that train, validate or test, as the student sees them."""
         return self._seen(self.part(split), split)

@@ -8,6 +8,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from anyteacher import __version__
+from anyteacher.downloads import without_downloads
 from anyteacher.errors import ConfigError, did_you_mean, require
 from anyteacher.experiment import Experiment
 from anyteacher.export.formats import FORMATS, Order
@@ -27,7 +28,7 @@ def export(parser: ArgumentParser, settings: Namespace) -> int:
     if settings.size and min(settings.size) < 1:
         given = " ".join(map(str, settings.size))
         raise ConfigError(f"Images need at least one pixel, got --size {given}.")
-    made, _ = instantiate_alone(parser, settings)
+    made, _ = instantiate_alone(parser, settings, with_data=False)
     load_weights(made.student, settings.weights or finished(settings.run))
     image = image_shape(settings.run)
     plain = require("yaml").safe_load(parser.dump(settings, skip_unset=False))
@@ -86,23 +87,3 @@ def alone(made: Experiment, plain: Mapping[str, Any], image: tuple[int, int, int
         else plain["task"],
     }
     return Student(made.student, norm=norm, readout=readout or made.task, description=description)
-
-
-def without_downloads(value: Any) -> Any:
-    """Settings of a model without the names of weights that it would fetch: it has its own.
-
-    Those are words given as `…weights` or `checkpoint_path`, and `pretrained`.
-    """
-    if isinstance(value, list):
-        return [without_downloads(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    kept: dict[str, Any] = {}
-    for name, inner in value.items():
-        if isinstance(inner, str) and name.endswith(("weights", "weights_backbone")):
-            kept[name] = None
-        elif isinstance(inner, str) and name == "checkpoint_path":
-            kept[name] = ""
-        else:
-            kept[name] = False if name == "pretrained" else without_downloads(inner)
-    return kept
