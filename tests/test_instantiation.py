@@ -65,9 +65,13 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(read, monkeypatch):
 
 def test_a_missing_folder_of_data_is_said_before_weights_are_fetched(read, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "net", sys.modules[__name__])
-    given = read("--student=net.Pretrained", "--data=ImageNetData", f"--data.root={tmp_path / 'no'}")
+    given = read(
+        "--student=net.Pretrained", "--data=ImageNetData", f"--data.root={tmp_path / 'no'}"
+    )
     for make in (instantiate, instantiate_alone):
-        with pytest.raises(DataError, match=r"no folder '.*no' for ImageNetData .*\(--data\.root\)"):
+        with pytest.raises(
+            DataError, match=r"no folder '.*no' for ImageNetData .*\(--data\.root\)"
+        ):
             make(*given)
     # A student is predicted with and exported where its data never were.
     with pytest.raises(ConfigError, match="The student cannot be made"):

@@ -1,7 +1,5 @@
 """What the subcommands do, once their settings are read."""
 
-import importlib
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
 from rich.console import Console
-from torch import nn
 
 from anyteacher import experiment
 from anyteacher.check import check
@@ -32,15 +29,11 @@ from anyteacher.instantiation import (
     instantiate,
     instantiate_alone,
 )
-from anyteacher.methods.named import written_call
 from anyteacher.objective import Objective
 from anyteacher.predict import predict_folder, step_of
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.report import Table, print_table, say
 from anyteacher.results import write_result
-from anyteacher.survey import Candidate, suggest, survey
-from anyteacher.teacher import Teacher
-from anyteacher.teachers import RANDOM, Timm, Torchvision, Transformers
 from anyteacher.weights import load_weights
 
 _CONSOLE = Console()
@@ -228,101 +221,6 @@ def check_data(parser: ArgumentParser, settings: Namespace) -> int:
     made, _ = instantiate_alone(parser, settings)
     made.task.check_data(made.data.facts())
     return 0 if check(made.data, _CONSOLE) else 1
-
-
-def taps(parser: ArgumentParser, settings: Namespace) -> int:
-    """Lists the candidate layers of one model, or of two with suggested pairs."""
-    if min(settings.channels, *settings.size) < 1:
-        raise ConfigError(
-            f"Images need at least one pixel and channel, got --size {settings.size[0]} "
-            f"{settings.size[1]} and --channels {settings.channels}."
-        )
-    example = torch.rand(2, settings.channels, *settings.size)
-    found: dict[str, list[Candidate]] = {}
-    for name in filter(None, (settings.model, settings.student)):
-        teacher = _named_model(name)
-        with torch.no_grad():
-            found[name] = survey(teacher.model, teacher.prepare(example))
-        print_table(_candidates(name, found[name]), _CONSOLE)
-    if settings.student:
-        pairs = suggest(found[settings.student], found[settings.model])
-        lines = [
-            line
-            for mine, theirs in pairs
-            for line in (
-                f"    - student: {_described(mine)}",
-                f"      teacher: {_described(theirs)}",
-            )
-        ]
-        header = (
-            f"# student: {settings.student}, teacher: {settings.model}\ndistillation:\n  links:"
-        )
-        print("\n".join([header, *lines]) if lines else "No pair of layers goes together.")
-    return 0
-
-
-def _described(candidate: Candidate) -> str:
-    shape = " x ".join(str(n) for n in candidate.shape)
-    return f"{candidate.path:24s}  # {candidate.kind}, {shape}"
-
-
-def _candidates(name: str, candidates: list[Candidate]) -> Table:
-    return Table(
-        ("tap", "layout", "shape", "stride", "parameters"),
-        tuple(
-            (
-                c.path,
-                c.kind,
-                " x ".join(str(n) for n in c.shape),
-                "" if c.stride is None else f"{c.stride:g}",
-                f"{c.parameters:,}",
-            )
-            for c in candidates
-        ),
-        f"Layers of {name}",
-    )
-
-
-def _named_model(name: str) -> Teacher:
-    kind, _, rest = name.partition(":")
-    by_kind = {"timm": Timm, "torchvision": Torchvision, "transformers": Transformers}
-    if rest and kind in by_kind:
-        teacher: Teacher = by_kind[kind](rest, weights=RANDOM)
-        return teacher
-    if rest:
-        raise ConfigError(f"No models are known from '{kind}'. {did_you_mean(kind, by_kind)}")
-    return Teacher(_by_import_path(name))
-
-
-def _by_import_path(name: str) -> nn.Module:
-    """A model from `package.Class` or `package.Class(width=24)`; the values are literals."""
-    try:
-        path, arguments = written_call(name)
-        module, _, attribute = path.rpartition(".")
-        found = importlib.import_module(module)
-    except (ImportError, SyntaxError, ValueError) as error:
-        raise ConfigError(
-            f"'{name}' is neither timm:NAME, torchvision:NAME, transformers:FOLDER nor the import "
-            f"path of a model, such as package.Class or 'package.Class(width=24)' ({error})."
-        ) from error
-    if not hasattr(found, attribute):
-        raise ConfigError(f"{module} has no '{attribute}'. {did_you_mean(attribute, dir(found))}")
-    build = getattr(found, attribute)
-    if not callable(build):
-        raise ConfigError(f"'{name}' is a {type(build).__name__}, not a model.")
-    known = inspect.signature(build).parameters
-    try:
-        inspect.signature(build).bind(**arguments)
-    except TypeError as error:
-        wrong = next((key for key in arguments if key not in known), "")
-        hint = did_you_mean(wrong, known) if wrong else f"Takes: {', '.join(known)}."
-        raise ConfigError(
-            f"'{name}' cannot be built ({error}). {hint} Write '{module}.{attribute}(key=value)'."
-        ) from error
-    made = build(**arguments)
-    if not isinstance(made, nn.Module):
-        raise ConfigError(f"'{name}' gives a {type(made).__name__}, not a torch module.")
-    return made
 
 
 def rooms(parser: ArgumentParser, settings: Namespace) -> int:

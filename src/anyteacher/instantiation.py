@@ -13,7 +13,6 @@ from anyteacher.errors import ConfigError
 from anyteacher.hints import cause
 from anyteacher.unfinished import way_on
 
-
 # In the order in which they are made. Data come before models, so that a missing folder is said
 # before weights are fetched.
 _PARTS = ("distillation", "optimization", "images_norm", "data", "task", "student", "teacher")

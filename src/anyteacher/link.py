@@ -151,6 +151,8 @@ class Link:
     def check_direction(self) -> None:
         """Refuses a direction in which the loss or the projector has no meaning.
 
+        A new link is not asked: its direction may yet be set together with that of others.
+
         Raises:
             ConfigError: naming the one, the directions it has, and why.
         """

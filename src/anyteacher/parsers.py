@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter,
 from lightning.pytorch import Trainer
 from torch import nn
 
-from anyteacher import commands, export, findings
+from anyteacher import commands, export, findings, layers
 from anyteacher import data as _data  # noqa: F401  (its classes become known by name)
 from anyteacher import tasks as _tasks  # noqa: F401
 from anyteacher.data.loading import DataModule
@@ -138,7 +138,7 @@ def _taps(parser: ArgumentParser) -> Handler:
     parser.add_argument("--student", default="", help="Another model: suggest pairs of layers.")
     parser.add_argument("--size", type=int, nargs=2, default=[224, 224], help="Height and width.")
     parser.add_argument("--channels", type=int, default=3, help="Of the images.")
-    return commands.taps
+    return layers.taps
 
 
 def _analyze(parser: ArgumentParser) -> Handler:
