@@ -21,11 +21,12 @@ from anyteacher.checkpoints import BEST, LAST, Average, Checkpoints
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import ConfigError, require
 from anyteacher.images import replacing
+from anyteacher.layout import Compare
 from anyteacher.link import Link
-from anyteacher.logs import CurveLogger, Waiting
+from anyteacher.logs import Clock, CurveLogger, Waiting
 from anyteacher.losses import Direction
 from anyteacher.methods.named import links_by, method_named
-from anyteacher.normalization import ImageNorm
+from anyteacher.normalization import ImageNorm, Norm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
@@ -47,6 +48,9 @@ class Distillation:
         direction: For all links to a teacher in place of their own: `inverted`, `traditional` or
             `none`.
         weight: Multiplies the weight of every link; 0 or more.
+        compare: For all links to a teacher in place of their own: `positions` or `pooled`.
+        student_norm: Likewise, the normalisation of the student's feature.
+        teacher_norm: Likewise, that of the teacher's.
         observe_every: Training steps between two looks at the features, for the logs: the terms of
             the loss, the projector's singular values, the ranks and what is left of the student's
             energy (see `docs/spectral.md`); 0 for none.
@@ -56,6 +60,9 @@ class Distillation:
     method: str = ""
     direction: Direction | None = None
     weight: float = 1.0
+    compare: Compare | None = None
+    student_norm: Norm | None = None
+    teacher_norm: Norm | None = None
     observe_every: int = 100
 
     def __post_init__(self) -> None:
@@ -73,12 +80,16 @@ class Distillation:
         links = self.links
         if self.method:
             links = links_by(self.method, links, self.direction)
+        common = {
+            "direction": self.direction,
+            "compare": self.compare,
+            "student_norm": self.student_norm,
+            "teacher_norm": self.teacher_norm,
+        }
+        given = {name: value for name, value in common.items() if value is not None}
         return tuple(
-            link.filled(
-                weight=self.weight * link.weight,
-                # A link without a teacher projects nothing.
-                direction=(link.teacher_taps and self.direction) or link.direction,
-            )
+            # A link without a teacher projects and compares nothing.
+            link.filled(weight=self.weight * link.weight, **(given if link.teacher_taps else {}))
             for link in links
         )
 
@@ -176,7 +187,7 @@ def fit(
     loggers: list[Any] = [CurveLogger(folder / CURVES)]
     if tensorboard:
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
-    module = experiment.module()
+    module, clock = experiment.module(), Clock()
     runner = make_trainer(
         **{
             **options,
@@ -188,6 +199,7 @@ def fit(
                 *(options.get("callbacks") or ()),
                 *callbacks,
                 Waiting(),
+                clock,
                 *([Average(decay=decay)] if decay else []),
                 Checkpoints(
                     last.parent,
@@ -212,9 +224,13 @@ def fit(
     if runner.is_global_zero and not runner.fast_dev_run:
         best = last.with_name(BEST)
         save_student(experiment.student, best if best.exists() else last, folder)
-        shape = list(experiment.data.train[0]["image"].shape)
+        facts = {
+            "image": list(experiment.data.train[0]["image"].shape),
+            "step": runner.global_step,
+            "seconds": clock.seconds,
+        }
         with replacing(folder / INFO) as temporary:
-            temporary.write_text(json.dumps({"image": shape, "step": runner.global_step}) + "\n")
+            temporary.write_text(json.dumps(facts) + "\n")
     runner.strategy.barrier()
     return module
 

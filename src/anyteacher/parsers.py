@@ -6,16 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import (
+    ActionConfigFile,
+    ArgumentError,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+)
 from lightning.pytorch import Trainer
 from torch import nn
 
 from anyteacher import commands, findings
 from anyteacher import data as _data  # noqa: F401  (its classes become known by name)
 from anyteacher import tasks as _tasks  # noqa: F401
+from anyteacher.arguments import prepared
 from anyteacher.data.loading import DataModule
+from anyteacher.errors import ConfigError
 from anyteacher.experiment import Distillation
-from anyteacher.hints import catalogue
+from anyteacher.hints import catalogue, explain
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
@@ -201,3 +209,17 @@ def make_parser(command: str, description: str) -> tuple[ArgumentParser, Handler
     elif command == "analyze":
         parser.usage = "anyteacher analyze RUN … [--output FILE] [--images N]"
     return parser, handler
+
+
+def call(command: str, rest: list[str], description: str = "") -> int:
+    """Runs a subcommand with its arguments; returns its exit status.
+
+    Raises:
+        ConfigError: when the arguments are wrong.
+    """
+    parser, handler = make_parser(command, description)
+    try:
+        settings = parser.parse_args(prepared(command, rest))
+    except ArgumentError as error:
+        raise ConfigError(explain(str(error), parser)) from error
+    return int(handler(parser, settings))
