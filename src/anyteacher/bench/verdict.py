@@ -1,7 +1,7 @@
 """What a family of paired comparisons says of a claim: supported, not supported, or undecided.
 
-Every comparison is a mean difference over paired seeds, turned so that more is better, and a margin:
-the smallest difference that matters. With the ends of its interval,
+Every comparison is a mean difference over paired seeds, turned so that more is better, and has a
+margin: the smallest difference that matters. With the ends of its interval,
 
 - `better` is supported where the whole interval is above 0, and not supported where it is below the
   margin: then there is no difference that matters, or one to the other side;
@@ -11,8 +11,8 @@ the smallest difference that matters. With the ends of its interval,
 
 Everything else is undecided: more seeds may decide it. The intervals of a family are those at the
 levels of Holm's procedure, so that the probability of any false "supported" is at most 5 %. That
-holds for differences that are spread alike to both sides, as they are where two methods do the same;
-five seeds with a long tail to one side can mislead any t interval.
+holds for differences that are spread alike to both sides, as they are where two methods do the
+same; five seeds with a long tail to one side can mislead any t interval.
 """
 
 from collections.abc import Sequence

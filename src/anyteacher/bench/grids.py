@@ -1,0 +1,120 @@
+"""The grids by name: what `anyteacher bench run --grid NAME` runs."""
+
+from dataclasses import replace
+
+from anyteacher.bench.claims import CLAIMS, REGULARISER, Claim
+from anyteacher.bench.grid import Grid, Scale
+from anyteacher.bench.problems import ROOMS, Budget
+from anyteacher.errors import ConfigError, did_you_mean
+
+_REGULARISERS = (
+    REGULARISER,
+    "TrailingEnergy(rank=0.25, fraction=True)",
+    "NuclearNorm",
+    "LogDet",
+    "EffectiveRank",
+)
+
+QUICK = Grid(
+    "quick",
+    tasks=("depth", "segmentation", "digits"),
+    teachers=("depth", "segmentation"),
+    methods=("inverted", "fitnet", REGULARISER),
+    scales=(Scale(64, 50, Budget(200, val=64, test=256)),),
+    student="small",
+    teacher="large",
+    teacher_images=512,
+    teacher_budget=Budget(800, batch=32, val=128, test=256),
+    seeds=5,
+    selection_seeds=1,
+    lrs=(0.002, 0.01),
+    decays=(0.05,),
+    weights=(0.1, 1.0, 10.0),
+    taps=("deep",),
+    forms=("own", "pooled"),
+)
+
+FULL = Grid(
+    "full",
+    tasks=(*ROOMS, "digits"),
+    teachers=ROOMS,
+    scales=(
+        Scale(128, 50, Budget(1000, pixels=64, val=256, test=1024)),
+        Scale(1024, 500, Budget(2000, pixels=64, val=256, test=1024)),
+    ),
+    student="small",
+    teacher="large",
+    also_trained=("small",),
+    teacher_images=8192,
+    teacher_budget=Budget(6000, batch=32, pixels=64, val=512, test=1024),
+    seeds=10,
+    selection_seeds=3,
+    lrs=(0.001, 0.003, 0.01),
+    decays=(0.01, 0.1),
+    weights=(0.1, 1.0, 10.0),
+    taps=("deep", "middle"),
+    forms=("own", "pooled", "batch", "pooled, batch"),
+)
+
+GPU = replace(
+    FULL,
+    name="gpu",
+    tasks=("depth", "segmentation", "relighting", "classification"),
+    teachers=("depth", "segmentation"),
+    methods=("inverted", REGULARISER),
+    claims=tuple(claim for claim in CLAIMS if claim.name[:2] in ("C1", "C3", "C4", "C5")),
+    scales=(Scale(512, 50, Budget(2000, batch=32, pixels=224, val=256, test=1024)),),
+    student="resnet18",
+    teacher="resnet50",
+    also_trained=(),
+    teacher_images=4096,
+    teacher_budget=Budget(6000, batch=32, pixels=224, val=256, test=1024),
+    seeds=5,
+    selection_seeds=1,
+    lrs=(0.0003, 0.001),
+    decays=(0.05,),
+    taps=("deep",),
+    forms=("own", "pooled"),
+)
+
+TEACHER_FREE = Grid(
+    "teacher-free",
+    tasks=("digits", "classification"),
+    teachers=(),
+    claims=(
+        Claim(
+            "C4",
+            "A spectral regulariser beats none on classification.",
+            (("classification", "none"), ("digits", "none")),
+            methods=_REGULARISERS,
+            direction="none",
+            baseline="alone",
+        ),
+    ),
+    scales=(Scale(512, 100, Budget(200, batch=32, pixels=64, val=256, test=1024)),),
+    student="small",
+    teacher="small",
+    teacher_images=0,
+    teacher_budget=Budget(10),
+    seeds=10,
+    selection_seeds=3,
+    lrs=(0.001, 0.003, 0.01, 0.03),
+    decays=(0.05,),
+    weights=(0.01, 0.1, 1.0, 10.0),
+    taps=("deep",),
+    forms=("own",),
+)
+
+GRIDS = {grid.name: grid for grid in (QUICK, FULL, GPU, TEACHER_FREE)}
+"""By name."""
+
+
+def grid_named(name: str) -> Grid:
+    """A grid by name.
+
+    Raises:
+        ConfigError: when there is none of this name.
+    """
+    if name not in GRIDS:
+        raise ConfigError(f"There is no grid '{name}'. {did_you_mean(name, GRIDS)}")
+    return GRIDS[name]
