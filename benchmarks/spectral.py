@@ -21,6 +21,7 @@ from anyteacher.regularizers import EffectiveRank, LogDet, NuclearNorm, Regulari
 from anyteacher.report import Table
 from anyteacher.spectral import top_subspace, tracked_trailing_energy, trailing_energy
 from benchmarks.command import run
+from benchmarks.following import STEPS, nearness
 from benchmarks.memory import peak_bytes
 from benchmarks.timing import Rounds, Settings
 from benchmarks.workloads import PAIRS, Pair, Steps
@@ -43,7 +44,7 @@ class Ways:
         self.rank = rank
         scales = torch.arange(1, width + 1, device=device) ** -0.5
         self.z = (torch.randn(rows, width, device=device) * scales).requires_grad_()
-        self.basis = top_subspace(self.z.detach().mT @ self.z.detach(), self.rank)
+        self.basis = top_subspace(self.z.detach().mT @ self.z.detach(), self.rank)[0]
 
     def floor(self) -> Tensor:
         """What must be computed; not the gradient of anything."""
@@ -226,12 +227,14 @@ def measure(settings: Settings, parts: list[str]) -> list[Table]:
         tables.append(share_of_step(64, 64, settings))
     if "observe" in parts:
         tables.append(cost_of_observing([make() for make in PAIRS], settings))
+    if "follow" in parts:
+        tables.append(nearness(STEPS, settings.seed))
     return tables
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measures, prints the tables, and writes them if asked."""
-    run(arguments, __doc__, ["svdvals", "size", "step", "observe"], measure)
+    run(arguments, __doc__, ["svdvals", "size", "step", "observe", "follow"], measure)
 
 
 if __name__ == "__main__":

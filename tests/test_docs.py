@@ -17,6 +17,7 @@ import pytest
 from anyteacher import cli, losses, projectors
 from anyteacher.hints import known_classes
 from anyteacher.methods.about import known
+from anyteacher.tasks import Task
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -203,3 +204,18 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_a_network(tmp_
         assert not [address for address in loaded.addresses if "//" in address], page.name
     for sheet in tmp_path.rglob("*.css"):
         assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", sheet.read_text()), sheet
+
+
+def test_the_table_of_tasks_has_all_with_their_keys_and_metrics():
+    page = (DOCS / "tasks.md").read_text()
+    rows = {m[1]: m[0] for m in re.finditer(r"^\| `(\w+)` \|.*$", page, re.MULTILINE)}
+    tasks = known_classes(Task)
+    assert rows.keys() >= {cls.__name__ for cls in tasks}
+    for cls in tasks:
+        row = [cell.strip() for cell in rows[cls.__name__].split("|")]
+        made = cls(7) if "classes" in inspect.signature(cls).parameters else cls()
+        assert row[2].startswith(
+            f"(B, {'classes' if made.out_channels == 7 else made.out_channels}"
+        )
+        assert f"`{made.target}`" in row[3]
+        assert row[5].startswith(f"`{made.monitor}`")

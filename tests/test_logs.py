@@ -86,7 +86,7 @@ def test_observations_reach_every_logger_with_the_spectrum(tmp_path):
     } == {name: [(7, value)] for name, value in alone.items()}
     expected = {
         "transfer": terms.transfer, "regularisation": terms.regularisation, "total": terms.total,
-        "projector_rank": terms.effective_rank, "student_rank": terms.student_rank,
+        "projector_rank": terms.projector_rank, "student_rank": terms.student_rank,
         "transfer_share": terms.transfer_share, "cka": terms.cka,
         "regularisation_share": terms.regularisation_share,
         "singular_values/0": terms.singular_values[0],

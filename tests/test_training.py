@@ -8,7 +8,7 @@ from torch import nn
 
 from anyteacher import ImageNorm, Link, losses, training
 from anyteacher.data import DigitsData
-from anyteacher.errors import NonFiniteError
+from anyteacher.errors import ConfigError, NonFiniteError
 from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, fit, make_trainer
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet
@@ -168,6 +168,30 @@ def test_losses_are_told_of_the_images_and_resume_with_what_they_remember(tmp_pa
     assert "distiller.connections.2.losses.0.teacher_memory" in kept
     assert not [name for name in module.student.state_dict() if "memory" in name]
     assert (whole / STUDENT).read_bytes() == (stopped / STUDENT).read_bytes()
+
+
+def test_mixed_images_are_mixed_alike_in_a_resumed_run(tmp_path):
+    def experiment():
+        made = runs.experiment()
+        made.task = Classification(10, mixup=0.4, cutmix=1.0)
+        return made
+
+    options = {"trainer": runs.TRAINER, "checkpoint_every": 2, **runs.QUIET}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    fit(experiment(), whole, **options)
+    with pytest.raises(StopError):
+        fit(experiment(), stopped, callbacks=(Stop(9),), **options)
+    fit(experiment(), stopped, resume=True, **options)
+    assert (whole / STUDENT).read_bytes() == (stopped / STUDENT).read_bytes()
+    fit(runs.experiment(), tmp_path / "plain", **options)
+    assert (whole / STUDENT).read_bytes() != (tmp_path / "plain" / STUDENT).read_bytes()
+
+
+def test_mixed_images_have_no_class_to_tell_a_loss_of(tmp_path):
+    experiment = told_experiment()
+    experiment.task = Classification(10, mixup=0.4)
+    with pytest.raises(ConfigError, match=r"DKD needs the targets of the images"):
+        fit(experiment, tmp_path, trainer=runs.TRAINER, **runs.QUIET)
 
 
 def test_features_are_looked_at_once_every_so_many_steps(tmp_path):

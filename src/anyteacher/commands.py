@@ -29,7 +29,7 @@ from anyteacher.images import replacing
 from anyteacher.instantiation import finished, flattened, instantiate, instantiate_alone
 from anyteacher.methods.named import written_call
 from anyteacher.objective import Objective
-from anyteacher.predict import predict_folder
+from anyteacher.predict import predict_folder, step_of
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.report import Table, print_table, say
 from anyteacher.results import write_result
@@ -193,7 +193,12 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
     module = made.module().to("cuda" if torch.cuda.is_available() else "cpu")
     done = failed = 0
     for result in predict_folder(
-        module, settings.images, settings.output, channels=channels, resolution=resolution
+        module,
+        settings.images,
+        settings.output,
+        channels=channels,
+        resolution=resolution,
+        step=step_of(size),
     ):
         if result.problem:
             failed += 1

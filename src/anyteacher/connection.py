@@ -253,7 +253,7 @@ class Connection(nn.Module):
             raise ConfigError(
                 f"{type(self._loss).__name__} needs the {' and '.join(missing)} of the images. "
                 f"Call distiller(images, {', '.join(f'{name}=…' for name in missing)}); with the "
-                "command, choose data whose batches have them."
+                "command, choose data whose batches have them, and a task that mixes no images."
             )
         return found
 

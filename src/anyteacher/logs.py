@@ -177,7 +177,7 @@ def log_observations(
 def _numbers(observation: Observation) -> dict[str, float]:
     found = {
         "energy": observation.energy,
-        "centred_rank": observation.effective_rank,
+        "centred_rank": observation.centred_rank,
         "energy_left": observation.energy_left,
         "rank_left": observation.rank_left,
     }
@@ -187,7 +187,7 @@ def _numbers(observation: Observation) -> dict[str, float]:
             "transfer": terms.transfer,
             "regularisation": terms.regularisation,
             "total": terms.total,
-            "projector_rank": terms.effective_rank,
+            "projector_rank": terms.projector_rank,
             "student_rank": terms.student_rank,
             "transfer_share": terms.transfer_share,
             "regularisation_share": terms.regularisation_share,

@@ -84,12 +84,9 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             if not teacher.calibrated:
                 teacher.feed(self.images_norm)
                 teacher.calibrate(torch.split(images, _CALIBRATION_BATCH))
+        example, norm = images[:2], self.images_norm
         self.distiller = Distiller(
-            self.student,
-            self._teachers,
-            self._links,
-            example=images[:2],
-            images_norm=self.images_norm,
+            self.student, self._teachers, self._links, example=example, images_norm=norm
         )
         prefit(self.distiller, map(self.normalized, data.images_in_order(_CALIBRATION_BATCH)))
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
@@ -98,8 +95,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def normalized(self, images: Tensor) -> Tensor:
         """Images in [0, 1] as the student and the distiller are fed."""
-        plain = self.images_norm == ImageNorm()
-        return images if plain else images * self._scale + self._shift
+        return images if self.images_norm == ImageNorm() else images * self._scale + self._shift
 
     def forward(self, images: Tensor) -> Tensor:
         """The student's raw output for images in [0, 1], (B, C, H, W)."""
@@ -116,15 +112,17 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         torch.manual_seed(hash(place) % 2**63)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the seed of the run."""
-        checkpoint["seed"] = self._seed
+        """Adds the seed of the run, and what the task has learned."""
+        checkpoint.update(seed=self._seed, task=self.task.checkpoint())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the seed of the run."""
+        """Takes the seed of the run, and what the task had learned."""
         self._seed = checkpoint["seed"]
+        self.task.resume(checkpoint["task"])
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
+        batch = self.task.varied(batch)
         output = self.distiller(
             self.normalized(batch["image"]),
             targets=self.task.classes_in(batch),
@@ -132,7 +130,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             observe=self._looks.at(self.global_step),
         )
         log_observations(self.trainer.loggers, output.observations, self.global_step)
-        task_loss = self.task.loss(output.prediction, batch)
+        terms = self.task.terms(output.prediction, batch)
+        task_loss = torch.stack(list(terms.values())).sum()
         loss: Tensor = task_loss + output.total
         if not torch.isfinite(loss):
             raise NonFiniteError(
@@ -141,6 +140,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
                 "full precision may help."
             )
         logged = {f"train/{name}": value for name, value in output.losses.items()}
+        logged |= {f"train/task/{name}": value for name, value in terms.items() if len(terms) > 1}
         self.log_dict({"train/task": task_loss, "train/total": loss, **logged})
         self._log_step(self.global_step)
         return loss

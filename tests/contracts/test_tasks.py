@@ -16,7 +16,16 @@ from torch import Tensor
 
 import anyteacher.tasks
 from anyteacher.errors import ConfigError, DataError
-from anyteacher.tasks import Classification, Depth, MultiLabel, Segmentation, Task
+from anyteacher.tasks import (
+    Classification,
+    Depth,
+    Edges,
+    MultiLabel,
+    Normals,
+    Segmentation,
+    Task,
+    Translation,
+)
 
 SIZE = (12, 20)  # height differs from width
 BATCH = 3
@@ -74,6 +83,33 @@ TABLE = {
         dtype=torch.float32,
         in_units=lambda x: bool(((x >= 0) & (x <= 1)).all()),
         best=lambda target: 40 * target - 20,
+    ),
+    Normals: Row(
+        make=Normals,
+        target=lambda: F.normalize(torch.randn(BATCH, 3, *SIZE)),
+        nothing=torch.zeros_like,
+        shape=(3, *SIZE),
+        dtype=torch.float32,
+        in_units=lambda x: torch.allclose(x.norm(dim=1), torch.ones(BATCH, *SIZE)),
+        best=lambda target: 2 * target,
+    ),
+    Edges: Row(
+        make=Edges,
+        target=lambda: torch.bernoulli(torch.full((BATCH, 1, *SIZE), 0.2)),
+        nothing=lambda target: None,
+        shape=(1, *SIZE),
+        dtype=torch.float32,
+        in_units=lambda x: bool(((x >= 0) & (x <= 1)).all()),
+        best=lambda target: 40 * target - 20,
+    ),
+    Translation: Row(
+        make=Translation,
+        target=lambda: torch.rand(BATCH, 3, *SIZE),
+        nothing=lambda target: None,
+        shape=(3, *SIZE),
+        dtype=torch.float32,
+        in_units=lambda x: bool(((x >= 0) & (x <= 1)).all()),
+        best=lambda target: target,
     ),
 }
 
@@ -237,7 +273,7 @@ def test_draw(row: Row) -> None:
         assert pictures.device.type == "cpu"
         if task.kind == "dense":
             assert pictures.shape[2:] == SIZE
-        assert len(pictures.unique()) > 2
+        assert len(pictures.unique()) > 1
     same = task.draw(task.prediction(row.best(target), SIZE), target)
     drawn = task.draw(target)
     assert (same.float() - drawn.float()).abs().max() <= 1

@@ -1,6 +1,8 @@
 """Against torch's own singular values, finite differences, and what must not matter."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -262,11 +264,11 @@ def test_a_share_of_the_energy_leaves_no_more_than_the_rest(z, share):
 
 
 def test_what_is_followed_comes_to_the_exact_value_from_above():
-    z = features((64, 10), seed=5, mean=0.0) * torch.logspace(0, -2, 10, dtype=torch.float64)
+    z = features((640, 100), seed=5, mean=0.0) * torch.logspace(0, -2, 100, dtype=torch.float64)
     exact = float(trailing_energy(z, 3))
-    basis, found = rotation(10)[:, :4], []
-    for _ in range(60):
-        value, basis = tracked_trailing_energy(z, 3, basis, most=4)
+    basis, found = rotation(100)[:, :4], []
+    for turn in range(40):
+        value, basis = tracked_trailing_energy(z, 3, basis, turn=turn, most=4)
         found.append(float(value))
         torch.testing.assert_close(basis.T @ basis, torch.eye(4).double())
     assert min(found) >= exact - 1e-12
@@ -274,7 +276,7 @@ def test_what_is_followed_comes_to_the_exact_value_from_above():
     assert found[-1] == pytest.approx(exact, abs=1e-10)
     cold, start = tracked_trailing_energy(z, 3)
     assert float(cold) == pytest.approx(exact, abs=1e-12)
-    assert start.shape == (10, 3)
+    assert start.shape == (100, 3)
 
 
 def test_half_precision_and_autocast_are_summed_in_single():
@@ -321,6 +323,7 @@ def test_a_second_derivative_is_refused(name):
     [
         (lambda z: trailing_energy(z, 0), ConfigError, "from 1 to the width of 5, got 0"),
         (lambda z: trailing_energy(z, 6), ConfigError, "from 1 to the width of 5, got 6"),
+        (lambda z: trailing_energy(z, True), ConfigError, "whole number .* got True"),
         (trailing_energy, ConfigError, "either a rank or the share"),
         (lambda z: trailing_energy(z, 1, energy=0.5), ConfigError, "either a rank or the share"),
         (lambda z: trailing_energy(z, energy=1.0), ConfigError, r"between 0 and 1, got 1\.0"),
@@ -335,3 +338,38 @@ def test_a_second_derivative_is_refused(name):
 def test_impossible_requests_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call(features((12, 5)))
+
+
+def test_requests_that_only_type_checks_refuse_here():
+    """Users have no checks of types at run time."""
+    code = """
+import numpy as np
+import torch
+from anyteacher.errors import AnyteacherError
+from anyteacher.spectral import log_det, trailing_energy
+
+z = torch.randn(12, 5)
+calls = [
+    lambda: trailing_energy(z, 0.25),
+    lambda: trailing_energy(z, torch.tensor(2.0)),
+    lambda: trailing_energy(z, torch.tensor([2])),
+    lambda: trailing_energy(z[0], 1),
+    lambda: trailing_energy(z[None], 1),
+    lambda: trailing_energy(z.int(), 1),
+    lambda: trailing_energy(z + 0j, 1),
+    lambda: log_det(z, eps=float("inf")),
+]
+for call in calls:
+    try:
+        call()
+    except AnyteacherError as error:
+        print(str(error)[:40])
+two = trailing_energy(z, 2)
+assert trailing_energy(z, np.int64(2)) == two == trailing_energy(z, torch.tensor(2))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines] == ["rank"] * 3 + ["feature"] * 4 + ["needs"]

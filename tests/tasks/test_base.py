@@ -42,7 +42,7 @@ def test_check_labels() -> None:
 
 
 def test_the_classes_of_a_batch_are_the_tasks_own() -> None:
-    label, pixels = torch.arange(2), torch.zeros(2, 4, 4)
+    label, pixels = torch.arange(2), torch.zeros(2, 4, 4).long()
     both = {"label": label, "segmentation": pixels}
     found = {task: task.classes_in(both) for task in (Classification(3), Segmentation(3), Depth())}
     assert [value is pixels for value in found.values()] == [False, True, False]

@@ -46,10 +46,48 @@ def test_saved_classes_are_the_best(tmp_path) -> None:
     assert top[0]["probability"] == pytest.approx(float(prediction[1]))
 
 
-@pytest.mark.parametrize("settings", [{"classes": 1}, {"classes": 3, "label_smoothing": 1.0}])
-def test_impossible_settings(settings: dict) -> None:
-    with pytest.raises(ConfigError, match=r"Classification needs|label_smoothing"):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": 1}, "at least 2 classes, not 1"),
+        ({"classes": 3, "label_smoothing": 1.0}, "label_smoothing must lie in"),
+        ({"classes": 3, "mixup": -0.1}, "0 or more, but are -0.1 and 0.0"),
+        ({"classes": 3, "cutmix": -1}, "0 or more, but are 0.0 and -1"),
+    ],
+)
+def test_impossible_settings(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Classification(**settings)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_of_shares_is_the_mean_of_the_losses_of_both_classes(smoothing: float) -> None:
+    task = Classification(5, label_smoothing=smoothing)
+    output = torch.randn(1, 5, dtype=torch.float64)
+    losses = [task.loss(output, {"label": torch.tensor([k])}) for k in (1, 4)]
+    shares = torch.tensor([[0, 0.3, 0, 0, 0.7]], dtype=torch.float64)
+    expected = 0.3 * losses[0] + 0.7 * losses[1]
+    torch.testing.assert_close(task.loss(output, {"label": shares}), expected)
+    with pytest.raises(DataError, match="integers"):  # shares of other classes than these
+        task.loss(output, {"label": shares[:, :4]})
+
+
+def test_mixing_makes_a_batch_of_no_one_class_and_is_off_unless_asked() -> None:
+    batch = {
+        "image": torch.rand(4, 1, 8, 8),
+        "label": torch.arange(4),
+        "index": torch.arange(4),
+        "segmentation": torch.zeros(4, 8, 8).long(),
+    }
+    assert Classification(5).varied(batch) is batch
+    task = Classification(5, mixup=0.4)
+    varied = task.varied(batch)
+    assert set(varied) == {"image", "label"}
+    assert varied["label"].shape == (4, 5)
+    assert task.classes_in(varied) is None
+    assert task.classes_in(batch) is batch["label"]
+    with pytest.raises(DataError, match=r"7.*5 classes"):
+        task.varied({**batch, "label": torch.full((4,), 7)})
 
 
 def test_data_with_other_classes_are_refused():

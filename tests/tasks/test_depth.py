@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from anyteacher.errors import ConfigError
+from anyteacher.errors import ConfigError, DataError
 from anyteacher.facts import Facts
 from anyteacher.images import read_depth
 from anyteacher.tasks.depth import Depth, log_l1, scale_invariant
@@ -117,6 +117,8 @@ def test_prediction_is_clamped_and_interpolates_logs() -> None:
         ({"max_depth": math.inf}, "inf"),
         ({"log_l1": 0, "scale_invariant": 0}, "one must be positive"),
         ({"log_l1": -1}, "must not be negative"),
+        ({"protocol": "nyuv2"}, "No protocol 'nyuv2'. Did you mean nyu"),
+        ({"protocol": "kitti"}, "to 80 m, and max_depth is 20. Set max_depth to 80"),
     ],
 )
 def test_impossible_settings(settings: dict, message: str) -> None:
@@ -144,3 +146,31 @@ def test_data_with_another_range_or_target_are_refused():
         Depth().check_data(Facts(("depth",), max_depth=80.0))
     with pytest.raises(ConfigError, match=r"learns from 'depth', which the data does not have"):
         Depth().check_data(Facts(("label",)))
+
+
+@pytest.mark.parametrize(("protocol", "cap"), [("nyu", 10), ("kitti", 80)])
+def test_protocols_change_the_metrics_and_not_the_loss(
+    protocol: Literal["nyu", "kitti"], cap: float
+) -> None:
+    plain, task = Depth(max_depth=80), Depth(max_depth=80, protocol=protocol)
+    target = torch.full((1, 1, 24, 32), 5.0)
+    target[..., 12, 16] = 60.0  # in the middle, beyond the 10 m of one of them
+    output = target.log()
+    output[..., :2, :] = 0.0  # at the border, which no protocol counts
+    batch = {"depth": target}
+    assert task.loss(output, batch) == plain.loss(output, batch)
+    found = {}
+    for one in (plain, task):
+        metrics = one.metrics()
+        one.update(metrics, output + math.log(1.1) * (target > 10), batch)
+        found[one] = float(metrics.compute()["abs_rel"])
+    assert found[plain] > 0.01
+    assert found[task] == pytest.approx(0 if cap == 10 else 0.1 / 14 / 29, rel=0.2, abs=1e-9)
+
+
+def test_nothing_to_measure_says_the_range_of_the_protocol() -> None:
+    task = Depth(max_depth=80, protocol="nyu")
+    metrics = task.metrics()
+    task.update(metrics, torch.zeros(1, 1, 24, 32), {"depth": torch.full((1, 1, 24, 32), 60.0)})
+    with pytest.raises(DataError, match=r"from 0\.001 to 10 m"):
+        metrics.compute()

@@ -7,7 +7,7 @@ from PIL import Image
 
 from anyteacher.errors import ConfigError, DataError
 from anyteacher.facts import Facts
-from anyteacher.tasks import Segmentation
+from anyteacher.tasks.segmentation import Segmentation, dice
 
 
 def test_loss_equals_the_slow_reference() -> None:
@@ -72,3 +72,59 @@ def test_data_with_other_classes_or_another_mark_are_refused():
         Segmentation(7).check_data(Facts(("segmentation",), {"segmentation": 19}))
     with pytest.raises(ConfigError, match=r"labelled 255, and the data marks them with 0"):
         Segmentation(7).check_data(Facts(("segmentation",), ignore=0))
+
+
+def slow_dice(output: torch.Tensor, target: torch.Tensor) -> float:
+    images = []
+    for logits, labels in zip(output, target, strict=True):
+        places = [(y, x) for y, x in (labels != 255).nonzero().tolist()]
+        shares = {place: logits[:, place[0], place[1]].softmax(0).tolist() for place in places}
+        losses = []
+        for k in {int(labels[place]) for place in places}:
+            p = [shares[place][k] for place in places]
+            g = [float(labels[place] == k) for place in places]
+            common = sum(a * b for a, b in zip(p, g, strict=True))
+            losses.append(1 - 2 * common / (sum(a * a for a in p) + sum(b * b for b in g)))
+        images.append(sum(losses) / len(losses) if losses else 0.0)
+    return sum(images) / len(images)
+
+
+def test_dice_equals_the_slow_reference_and_is_added_with_its_weight() -> None:
+    torch.manual_seed(0)
+    output = torch.randn(3, 5, 4, 6, dtype=torch.float64)
+    target = torch.randint(0, 3, (3, 4, 6))  # classes 3 and 4 are in no image
+    target[torch.rand(3, 4, 6) < 0.3] = 255
+    target[1] = 255
+    batch = {"segmentation": target}
+    assert float(dice(output, target)) == pytest.approx(slow_dice(output, target), rel=1e-12)
+    expected = Segmentation(5).loss(output, batch) + 0.5 * dice(output, target)
+    torch.testing.assert_close(Segmentation(5, dice=0.5).loss(output, batch), expected)
+    assert torch.autograd.gradcheck(lambda x: dice(x, target), output.requires_grad_())
+
+
+def test_dice_of_right_and_unlabelled_pictures() -> None:
+    target = torch.arange(24).reshape(1, 4, 6) % 3
+    right = 50 * torch.nn.functional.one_hot(target, 3).movedim(-1, 1).double()
+    assert float(dice(right, target)) == pytest.approx(0, abs=1e-12)
+    unknown = right.requires_grad_()
+    loss = dice(unknown, torch.full_like(target, 255))
+    loss.backward()
+    assert loss == 0
+    assert (unknown.grad == 0).all()
+
+
+def test_intersection_over_union_of_each_class_that_occurs() -> None:
+    task = Segmentation(5, per_class=True)
+    target = torch.tensor([[[0, 0, 1, 1, 255]]])
+    output = torch.nn.functional.one_hot(torch.tensor([[[0, 1, 1, 1, 4]]]), 5).movedim(-1, 1)
+    metrics = task.metrics()
+    task.update(metrics, output.float(), {"segmentation": target})
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found == pytest.approx(
+        {"miou": (1 / 2 + 2 / 3) / 2, "pixel_accuracy": 3 / 4, "iou_0": 1 / 2, "iou_1": 2 / 3}
+    )
+
+
+def test_a_negative_weight_of_dice() -> None:
+    with pytest.raises(ConfigError, match=r"Dice loss must be 0 or more, not -1"):
+        Segmentation(5, dice=-1)

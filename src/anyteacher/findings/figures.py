@@ -247,7 +247,7 @@ def _cells(measured: Measured) -> list[str]:
     return [
         _NONE if terms is None else f"{float(terms.transfer):.4g}",
         _NONE if terms is None else f"{float(terms.regularisation):.4g}",
-        _NONE if terms is None else f"{float(terms.effective_rank):.1f}",
+        _NONE if terms is None else f"{float(terms.projector_rank):.1f}",
         f"{measured.student_rank:.1f}",
         _NONE if measured.cka is None else f"{measured.cka:.3f}",
         dropped,

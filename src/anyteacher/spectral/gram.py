@@ -64,6 +64,21 @@ def precise(z: Tensor) -> Tensor:
     return z.to(torch.promote_types(z.dtype, torch.float32))
 
 
+def features(z: Tensor) -> Float[Tensor, "n d"]:
+    """A feature matrix, in single precision or better.
+
+    Raises:
+        LayoutError: for anything else.
+    """
+    if z.ndim != 2 or not z.is_floating_point():
+        raise LayoutError(
+            "A feature matrix is real, with one row for each image or position (n, d), got a "
+            f"{z.dtype} of shape {tuple(z.shape)}. Bring a map to rows first: x.permute(0, 2, 3, 1)"
+            ".flatten(0, 2)."
+        )
+    return precise(z)
+
+
 @torch.no_grad()
 def gram(
     z: Float[Tensor, "n d"], *, centre: bool = False, reduce: bool = False, by_rows: bool = True

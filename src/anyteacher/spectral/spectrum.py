@@ -5,15 +5,17 @@ that no value depends on how often a batch is repeated. Each is a mean over the 
 of scale, like every other loss. There are first derivatives only.
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from anyteacher.errors import ConfigError
-from anyteacher.spectral.gram import Slope, attach, eigh, finite, gram, precise
-from anyteacher.spectral.subspace import measured_subspace
+from anyteacher.spectral.gram import Slope, attach, eigh, features, finite, gram
+from anyteacher.spectral.subspace import top_subspace
 
 # From eigenvalues, the smallest first, to a number and its derivative by each of them.
 _Measure = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -56,10 +58,11 @@ def trailing_energy(
 
     Raises:
         ConfigError: for an impossible rank or share, or both, or neither.
-        LayoutError: when there is no row.
+        LayoutError: when there is no row, or z is no matrix of real numbers.
     """
+    z = features(z)
     width = z.shape[1]
-    _check(rank, energy, width)
+    rank = _checked(rank, energy, width)
 
     def measure(values: Tensor) -> tuple[Tensor, Tensor]:
         if energy is not None:
@@ -81,6 +84,7 @@ def tracked_trailing_energy(
     rank: int | Int[Tensor, ""],
     start: Float[Tensor, "d k"] | None = None,
     *,
+    turn: int | Int[Tensor, ""] = 0,
     most: int | None = None,
     fraction: bool = False,
     centre: bool = False,
@@ -95,6 +99,7 @@ def tracked_trailing_energy(
         z: Features.
         rank: The number r of directions that are free, from 1 to k.
         start: The subspace that the batch before gave; None for the exact one of this batch.
+        turn: How many batches were before.
         most: The number k of directions that are followed, where a rank that changes needs more
             than r; by default r.
         fraction: See `trailing_energy`.
@@ -103,15 +108,14 @@ def tracked_trailing_energy(
 
     Raises:
         ConfigError: for an impossible rank.
-        LayoutError: when there is no row.
+        LayoutError: when there is no row, or z is no matrix of real numbers.
     """
-    if most is None:
-        most = int(rank)
-    _check(rank, None, min(most, z.shape[1]))
-    z = precise(z)
+    z = features(z)
+    most = int(rank) if most is None else most
+    rank = _checked(rank, None, min(most, z.shape[1]))
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         products = gram(z, centre=centre, reduce=reduce, by_rows=False)
-        basis, energies = measured_subspace(products.matrix, most, start)
+        basis, energies = top_subspace(products.matrix, most, start, turn)
         kept = torch.arange(most, device=z.device) < rank
         whole = finite(products.matrix).trace()
         left = (whole - energies @ kept.to(z.dtype)).clamp(min=0)
@@ -138,8 +142,9 @@ def nuclear_norm(
         reduce: Whether the rows are those of all processes.
 
     Raises:
-        LayoutError: when there is no row.
+        LayoutError: when there is no row, or z is no matrix of real numbers.
     """
+    z = features(z)
     width = z.shape[1]
 
     def measure(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,10 +174,11 @@ def log_det(
 
     Raises:
         ConfigError: when eps is not positive.
-        LayoutError: when there is no row.
+        LayoutError: when there is no row, or z is no matrix of real numbers.
     """
-    if not eps > 0:
+    if not 0 < eps < math.inf:
         raise ConfigError(f"log_det needs a positive eps, got {eps}. 0.01 is the default.")
+    z = features(z)
     width = z.shape[1]
 
     def measure(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,9 +207,9 @@ def effective_rank(
         reduce: Whether the rows are those of all processes.
 
     Raises:
-        LayoutError: when there is no row.
+        LayoutError: when there is no row, or z is no matrix of real numbers.
     """
-    return _measured(z, _effective_rank, centre, reduce)
+    return _measured(features(z), _effective_rank, centre, reduce)
 
 
 def effective_rank_of(energies: Float[Tensor, " m"]) -> Float[Tensor, ""]:
@@ -215,7 +221,6 @@ def _measured(
     z: Tensor, measure: _Measure, centre: bool, reduce: bool, kept: int | None = None
 ) -> Tensor:
     """A function of the eigenvalues; one slope for all but the `kept` largest if that is stated."""
-    z = precise(z)
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         products = gram(z, centre=centre, reduce=reduce)
         values, vectors = eigh(products.matrix)
@@ -262,13 +267,24 @@ def _inverse(total: Tensor) -> Tensor:
     return there / torch.where(there, total, 1.0)
 
 
-def _check(rank: int | Tensor | None, energy: float | Tensor | None, width: int) -> None:
+def _checked(rank: Any, energy: Any, width: int) -> Any:
+    """The rank, if one is given, as a number of this language or a tensor."""
     if (rank is None) == (energy is None):
         raise ConfigError(
             "trailing_energy takes either a rank or the share of the energy that is free, got "
             f"rank={rank} and energy={energy}."
         )
-    if isinstance(rank, int) and not 1 <= rank <= width:
-        raise ConfigError(f"A rank is from 1 to the width of {width}, got {rank}.")
-    if isinstance(energy, float | int) and not 0 < energy < 1:
+    if not (energy is None or isinstance(energy, Tensor) or 0 < energy < 1):
         raise ConfigError(f"A share of the energy is between 0 and 1, got {energy}.")
+    if rank is None:
+        return None
+    if isinstance(rank, Tensor):
+        # Its value may be known to the device alone.
+        if rank.ndim == 0 and not (rank.is_floating_point() or rank.dtype == torch.bool):
+            return rank
+    elif hasattr(rank, "__index__") and not isinstance(rank, bool) and 1 <= rank <= width:
+        return int(rank)
+    raise ConfigError(
+        f"A rank is a whole number from 1 to the width of {width}, got {rank!r}. A share of the "
+        "energy is given by name, such as energy=0.9."
+    )

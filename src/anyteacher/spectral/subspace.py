@@ -1,7 +1,7 @@
 """The main directions of a Gram matrix, exact or followed from one step to the next."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from anyteacher.spectral.gram import eigh, energies_along, finite
@@ -27,64 +27,56 @@ def tracks(side: int, rank: int, device: torch.device | None = None) -> bool:
 
 
 def top_subspace(
-    matrix: Float[Tensor, "d d"], rank: int, start: Float[Tensor, "d r"] | None = None
-) -> Float[Tensor, "d r"]:
-    """Orthonormal directions that hold most of the energy `v^T G v`, the strongest first.
+    matrix: Float[Tensor, "d d"],
+    rank: int,
+    start: Float[Tensor, "d r"] | None = None,
+    turn: int | Int[Tensor, ""] = 0,
+) -> tuple[Float[Tensor, "d r"], Float[Tensor, " r"]]:
+    """Orthonormal directions that hold most of the energy `v^T G v`, and what each of them holds.
 
     Without a start: the leading eigenvectors. With one, `ITERATIONS` steps of the block power
-    method from there: each multiplies by G and makes the columns orthonormal again. By the nested
-    structure of that orthogonalisation the first k columns are what the method would make of k
-    columns alone. The error of direction i falls by the ratio of eigenvalues `l_{r+1} / l_i` each
-    time; where the ratio is close to 1, the directions hold nearly the same energy and it matters
-    little which is taken.
+    method from there and from a few fresh directions, then the best r of what both span
+    (Rayleigh and Ritz). The error of direction i falls by the ratio of eigenvalues `l_{r+1} / l_i`
+    at each step; where the ratio is close to 1, the directions hold nearly the same energy and it
+    matters little which is taken. The power method alone never leaves a space that the matrix maps
+    to itself, such as channels beside others that were dead at first. The fresh directions, a
+    quarter as many as are followed and others at each turn, find what is there.
+
+    Sources: Halko, Martinsson and Tropp, "Finding Structure with Randomness", SIAM Review 2011, for
+    the power method with more directions than are asked for.
 
     Args:
-        matrix: A symmetric matrix without negative eigenvalues; zeros are taken for one that is not
-            finite.
+        matrix: A symmetric matrix without negative eigenvalues. One that is zero or not finite
+            leaves the start as it is.
         rank: The number of directions, at most d.
         start: Orthonormal directions to start from.
+        turn: How many batches were before, which chooses the fresh directions.
+
+    Returns:
+        The directions, the strongest first, and their energies.
     """
-    return measured_subspace(matrix, rank, start)[0]
-
-
-def measured_subspace(
-    matrix: Float[Tensor, "d d"], rank: int, start: Float[Tensor, "d r"] | None
-) -> tuple[Float[Tensor, "d r"], Float[Tensor, " r"]]:
-    """`top_subspace`, and the energy that each of its directions holds."""
     matrix = finite(matrix)
     if start is None:
-        return _leading(matrix, rank)
-    basis = scale = start.to(matrix.dtype)
+        basis = eigh(matrix)[1].flip(1)[:, :rank].contiguous()
+        return basis, energies_along(matrix, basis)
+    start = start.to(matrix.dtype)
+    block = torch.cat([start, _fresh(matrix, min(len(matrix) - rank, max(8, rank // 4)), turn)], 1)
     for _ in range(ITERATIONS):
         # Householder's, which makes orthonormal columns also where the product has too few.
-        basis, scale = torch.linalg.qr(matrix @ basis)
-    # In the order in which it is loaded again: another would be rounded otherwise.
-    basis = basis.contiguous()
-    energies = energies_along(matrix, basis)
-    # A compiled graph cannot look.
-    if not torch.compiler.is_compiling() and _stuck(matrix, energies, scale):
-        return _leading(matrix, rank)
-    return basis, energies
+        block = torch.linalg.qr(matrix @ block).Q
+    values, vectors = eigh(block.mT @ (matrix @ block))
+    basis = (block @ vectors.flip(1)[:, :rank]).contiguous()
+    some = matrix.trace() > 0
+    return torch.where(some, basis, start), torch.where(some, values.flip(0)[:rank], 0.0)
 
 
-def _leading(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    basis = eigh(matrix)[1].flip(1)[:, :rank].contiguous()
-    return basis, energies_along(matrix, basis)
-
-
-def _stuck(matrix: Tensor, energies: Tensor, scale: Tensor) -> bool:
-    """Whether directions lie where the matrix is zero and never leave, or miss what is plain.
-
-    The r leading eigenvalues sum up to no less than the r largest diagonal entries (Schur).
-
-    Args:
-        matrix: Of products.
-        energies: That the directions hold.
-        scale: The triangular factor of the last product with them.
-    """
-    entries, diagonal, held = matrix.diagonal(), scale.diagonal().abs(), energies.sum()
-    rounding = 100 * torch.finfo(matrix.dtype).eps
-    least = entries.topk(min(len(energies), len(entries))).values.sum()
-    empty = diagonal.min() <= rounding * diagonal.max()
-    left = entries.sum() - held > rounding * entries.sum()
-    return bool((held < 0.9 * least - rounding * entries.sum()) | (empty & left))
+def _fresh(matrix: Tensor, columns: int, turn: int | Tensor) -> Tensor:
+    """Columns in all directions, the same in every process and on every device."""
+    width = len(matrix)
+    # No generator, which a compiled graph could not hold: each number's place is mixed, in 32 bits.
+    mixed = torch.arange(width * columns, device=matrix.device) + turn * (width * columns)
+    mixed = mixed % 2**32
+    for _ in range(2):
+        mixed = (mixed ^ (mixed >> 16)) * 0x45D9F3B % 2**32
+    mixed = mixed ^ (mixed >> 16)
+    return (mixed / 2**31 - 1).to(matrix.dtype).reshape(columns, width).mT

@@ -1,13 +1,14 @@
 """What a task is: the loss, the metrics and the pictures of one kind of target.
 
 A task says how a student's raw output is read. It holds no head: the student gives the number of
-channels that the task asks for (`out_channels`), so any model fits.
+channels that the task asks for (`out_channels`), so any model fits. The keys of a batch are listed
+in docs/data.md, with their shapes and units.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class Task(nn.Module, ABC):
         out_channels: how many channels the student must give.
     """
 
-    target: ClassVar[str]
+    target: str
     monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
     kind: ClassVar[Literal["dense", "global"]]
@@ -95,6 +96,28 @@ class Task(nn.Module, ABC):
             The files that were written.
         """
 
+    def varied(self, batch: Batch) -> Batch:
+        """A batch as it is trained on: as it is, unless a task makes another one of it.
+
+        What is drawn at random comes from torch's global generator on the CPU, which training seeds
+        for every step.
+        """
+        return batch
+
+    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """The parts of a training step's loss by name, which training adds up and logs.
+
+        By default the loss alone. What learns beside the student may make a step of its own here.
+        """
+        return {"loss": self.loss(output, batch)}
+
+    def checkpoint(self) -> dict[str, Any]:
+        """What a task has learned itself, for the checkpoint: by default nothing."""
+        return {}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `checkpoint` gave."""
+
     def check_data(self, facts: Facts) -> None:
         """Refuses data that the task's settings do not fit, before anything is read.
 
@@ -134,9 +157,13 @@ class Task(nn.Module, ABC):
         return batch[self.target]
 
     def classes_in(self, batch: Batch) -> Tensor | None:
-        """The classes that losses of links are told of: the task's own, else any in the batch."""
+        """The classes that losses of links are told of: the task's own, else any in the batch.
+
+        None where images have shares of several classes.
+        """
         own = (self.target,) if self.target in _CLASSES else _CLASSES
-        return next((batch[key] for key in own if key in batch), None)
+        found = next((batch[key] for key in own if key in batch), None)
+        return None if found is None or found.is_floating_point() else found
 
     def check_logits(self, link: str, width: int) -> None:
         """Refuses a link that compares logits where the student has none of this task.

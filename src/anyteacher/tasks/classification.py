@@ -14,6 +14,7 @@ from anyteacher.errors import ConfigError
 from anyteacher.facts import Facts
 from anyteacher.metrics import ClassificationMetrics
 from anyteacher.tasks.base import Batch, Task, check_labels
+from anyteacher.tasks.mixing import mixed
 
 
 @final
@@ -24,6 +25,13 @@ class Classification(Task):
         classes: number of classes.
         label_smoothing: share of the target that is spread evenly over all classes (Szegedy et
             al., CVPR 2016).
+        mixup: training images are mixed with others, and their classes in the same shares, which
+            are drawn from Beta(mixup, mixup); such as 0.2, and 0 for none.
+        cutmix: likewise, with a box of the other image in place of its shade; such as 1. With
+            both, each batch gets one of them.
+
+    What is mixed is of no one class and has no place in the data set, so losses of links that need
+    either are refused.
     """
 
     target = "label"
@@ -31,13 +39,23 @@ class Classification(Task):
     mode = "max"
     kind = "global"
 
-    def __init__(self, classes: int, *, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        *,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+    ) -> None:
         super().__init__(out_channels=classes)
         if classes < 2:
             raise ConfigError(f"Classification needs at least 2 classes, not {classes}.")
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing must lie in [0, 1), not {label_smoothing}.")
+        if min(mixup, cutmix) < 0:
+            raise ConfigError(f"mixup and cutmix must be 0 or more, but are {mixup} and {cutmix}.")
         self.classes, self.label_smoothing = classes, label_smoothing
+        self.mixing = (mixup, cutmix)
 
     def check_data(self, facts: Facts) -> None:
         """Refuses data of another target or number of classes."""
@@ -49,11 +67,21 @@ class Classification(Task):
         del size
         return self.check(output).softmax(1)
 
+    def varied(self, batch: Batch) -> Batch:
+        """Images that are mixed, if asked, and the share of each class in `label`."""
+        if not any(self.mixing):
+            return batch
+        images, shares = mixed(batch["image"], self._labels(batch), self.classes, self.mixing)
+        return {"image": images, self.target: shares}
+
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
-        """Cross-entropy, mean over images."""
-        return F.cross_entropy(
-            self.check(output), self._labels(batch), label_smoothing=self.label_smoothing
-        )
+        """Cross-entropy, mean over images; `label` may hold the share of each class as well."""
+        logits, target = self.check(output), self.target_of(batch)
+        if target.is_floating_point() and target.shape == logits.shape:
+            target = target.to(logits.dtype)
+        else:
+            target = self._labels(batch)
+        return F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
 
     def metrics(self) -> MetricCollection:
         """`top1`, and `top5` where there are more than five classes."""

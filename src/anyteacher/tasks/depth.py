@@ -10,9 +10,9 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
-from anyteacher.errors import ConfigError
+from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
-from anyteacher.metrics import DepthMetrics, valid_depth
+from anyteacher.metrics import RULES, DepthMetrics, Protocol, Rules, valid_depth
 from anyteacher.tasks.base import Batch, Task, resize, valid_mean
 
 
@@ -58,6 +58,9 @@ class Depth(Task):
         scale_invariant: weight of the scale-invariant error of Eigen et al.
         min_depth: smallest depth, in metres, that is learned, predicted and measured.
         max_depth: largest one. Farther pixels are ignored, so set it to what the data holds.
+        protocol: what the metrics count: all depths that are learned, by default; `nyu`: those to
+            10 m in the crop of Eigen et al., for NYUv2; `kitti`: those to 80 m in the crop of Garg
+            et al. Both from a millimetre on.
     """
 
     target = "depth"
@@ -73,6 +76,7 @@ class Depth(Task):
         scale_invariant: float = 1.0,
         min_depth: float = 0.1,
         max_depth: float = 20.0,
+        protocol: Protocol = "",
     ) -> None:
         super().__init__(out_channels=1)
         if output_is not in {"log", "depth"}:
@@ -90,6 +94,14 @@ class Depth(Task):
         self.output_is = output_is
         self.log_l1, self.scale_invariant = log_l1, scale_invariant
         self.min_depth, self.max_depth = min_depth, max_depth
+        if protocol and protocol not in RULES:
+            raise ConfigError(f"No protocol '{protocol}'. {did_you_mean(protocol, RULES)}")
+        self.rules = RULES.get(protocol, Rules(min_depth, max_depth))
+        if self.rules.max_depth > max_depth:
+            raise ConfigError(
+                f"The protocol '{protocol}' measures depths to {self.rules.max_depth:g} m, and "
+                f"max_depth is {max_depth:g}. Set max_depth to {self.rules.max_depth:g}."
+            )
 
     def check_data(self, facts: Facts) -> None:
         """Refuses data of another target or largest depth: the metrics would not be its own."""
@@ -122,7 +134,7 @@ class Depth(Task):
 
     def metrics(self) -> MetricCollection:
         """The nine numbers of `DepthMetrics`."""
-        return MetricCollection([DepthMetrics(min_depth=self.min_depth, max_depth=self.max_depth)])
+        return MetricCollection([DepthMetrics(self.rules)])
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""

@@ -1,119 +1,13 @@
-"""Metrics of the tasks, with states that add up.
-
-Every state is a sum, or all that was seen where no sum will do, so a result over a validation set
-does not depend on how the set was cut into batches or spread over processes. Each metric returns
-all its numbers at once, by name, and raises `DataError` instead of returning a NaN when it has seen
-nothing to measure.
-"""
+"""Metrics of classes: of pixels, and of images with one or several."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.classification import multilabel_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
 from anyteacher.errors import DataError
-
-DEPTH_NAMES = (
-    "abs_rel",
-    "sq_rel",
-    "rmse",
-    "rmse_log",
-    "log10",
-    "silog",
-    "delta1",
-    "delta2",
-    "delta3",
-)
-
-
-def valid_depth(
-    depth: Float[Tensor, "*any"], min_depth: float, max_depth: float
-) -> Bool[Tensor, "*any"]:
-    """Where a depth is known: finite, positive and from `min_depth` to `max_depth` metres."""
-    return depth.isfinite() & (depth > 0) & (depth >= min_depth) & (depth <= max_depth)
-
-
-def depth_errors(
-    prediction: Float[Tensor, "b ..."],
-    target: Float[Tensor, "b ..."],
-    valid: Bool[Tensor, "b ..."],
-) -> Float[Tensor, "b nine"]:
-    """The nine usual numbers of each image, over its valid pixels, in float64.
-
-    With prediction p and target g in metres and d = log p - log g, the columns (`DEPTH_NAMES`)
-    are mean |p - g| / g; mean (p - g)^2 / g; sqrt(mean (p - g)^2); sqrt(mean d^2);
-    mean |log10 p - log10 g|; 100 times the standard deviation of d (SILog as KITTI's benchmark
-    gives it); and the shares of pixels with max(p/g, g/p) below 1.25, 1.25^2 and 1.25^3 (Eigen et
-    al., NeurIPS 2014). An image without valid pixels gets zeros.
-    """
-    p = torch.where(valid, prediction, 1.0).double().flatten(1)
-    g = torch.where(valid, target, 1.0).double().flatten(1)
-    valid = valid.flatten(1)
-    count = valid.sum(1).clamp(min=1)
-
-    def mean(values: Tensor) -> Tensor:
-        return torch.where(valid, values, 0.0).sum(1) / count
-
-    error, d = p - g, p.log() - g.log()
-    ratio = torch.maximum(p / g, g / p)
-    columns = [
-        mean(error.abs() / g),
-        mean(error**2 / g),
-        mean(error**2).sqrt(),
-        mean(d**2).sqrt(),
-        mean((p.log10() - g.log10()).abs()),
-        100 * mean((d - mean(d)[:, None]) ** 2).sqrt(),
-        *(mean((ratio < 1.25**power).double()) for power in (1, 2, 3)),
-    ]
-    return torch.stack(columns, dim=1)
-
-
-class DepthMetrics(Metric):
-    """The nine usual depth metrics: computed for each image, then averaged over the images.
-
-    That is how the evaluation code of Eigen et al. (2014) and its successors on NYUv2 and KITTI
-    counts, so an image with few valid pixels weighs as much as one with many. Images without any
-    valid pixel are left out. Predictions are clamped to [min_depth, max_depth].
-
-    Args:
-        min_depth: smallest depth in metres that is measured.
-        max_depth: largest depth in metres that is measured.
-    """
-
-    full_state_update = False
-    total: Tensor
-    images: Tensor
-
-    def __init__(self, *, min_depth: float, max_depth: float) -> None:
-        super().__init__()
-        self.min_depth, self.max_depth = min_depth, max_depth
-        zeros = torch.zeros(len(DEPTH_NAMES), dtype=torch.float64)
-        self.add_state("total", zeros, dist_reduce_fx="sum")
-        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(
-        self, prediction: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"]
-    ) -> None:
-        """Adds a batch: both in metres, the target zero or non-finite where unknown."""
-        valid = valid_depth(target, self.min_depth, self.max_depth)
-        clamped = prediction.clamp(self.min_depth, self.max_depth)
-        self.total += depth_errors(clamped, target, valid).sum(0)
-        self.images += valid.flatten(1).any(1).sum()
-
-    def compute(self) -> dict[str, Tensor]:
-        """The nine numbers by name.
-
-        Raises:
-            DataError: when no image had a valid pixel.
-        """
-        if self.images == 0:
-            raise DataError(
-                f"No image has a depth from {self.min_depth} to {self.max_depth} m to measure "
-                "against. Look at the units of the data, and at min_depth and max_depth."
-            )
-        return dict(zip(DEPTH_NAMES, self.total / self.images, strict=True))
 
 
 class SegmentationMetrics(Metric):
@@ -123,15 +17,16 @@ class SegmentationMetrics(Metric):
 
     Args:
         classes: number of classes.
+        per_class: whether to give `iou_0`, `iou_1`, … as well, of the classes that occur.
         ignore: label of the pixels that are not measured.
     """
 
     full_state_update = False
     confusion: Tensor
 
-    def __init__(self, *, classes: int, ignore: int = 255) -> None:
+    def __init__(self, *, classes: int, per_class: bool = False, ignore: int = 255) -> None:
         super().__init__()
-        self.classes, self.ignore = classes, ignore
+        self.classes, self.per_class, self.ignore = classes, per_class, ignore
         zeros = torch.zeros(classes, classes, dtype=torch.int64)
         self.add_state("confusion", zeros, dist_reduce_fx="sum")
 
@@ -143,7 +38,7 @@ class SegmentationMetrics(Metric):
         self.confusion += counts.reshape(self.classes, self.classes)
 
     def compute(self) -> dict[str, Tensor]:
-        """`miou` and `pixel_accuracy`.
+        """`miou` and `pixel_accuracy`, and those of each class if asked.
 
         Raises:
             DataError: when no pixel had a label.
@@ -155,9 +50,11 @@ class SegmentationMetrics(Metric):
             )
         hits = self.confusion.diagonal().double()
         union = self.confusion.sum(0) + self.confusion.sum(1) - hits
+        shares = {int(k): hits[k] / union[k] for k in union.nonzero()[:, 0]}
         return {
-            "miou": (hits / union)[union > 0].mean(),
+            "miou": torch.stack(list(shares.values())).mean(),
             "pixel_accuracy": hits.sum() / self.confusion.sum(),
+            **({f"iou_{k}": share for k, share in shares.items()} if self.per_class else {}),
         }
 
 

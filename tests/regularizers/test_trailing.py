@@ -1,19 +1,15 @@
 """Ranks, shares, schedules and the subspace that is followed; the rest is in the contracts."""
 
-import os
-import subprocess
-import sys
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
 from anyteacher.errors import ConfigError, LayoutError
-from anyteacher.regularizers import EffectiveRank, LogDet, NuclearNorm, TrailingEnergy
-from anyteacher.spectral import log_det, trailing_energy
+from anyteacher.regularizers import TrailingEnergy
+from anyteacher.spectral import trailing_energy
 
-PROGRAM = Path(__file__).parent / "programs" / "spectral_parallel.py"
+PROGRAM = Path(__file__).parents[1] / "programs" / "spectral_parallel.py"
 
 
 def made(*args, width=10, **settings):
@@ -28,7 +24,7 @@ def features(rows=400, width=10):
 
 @pytest.mark.parametrize(
     ("rank", "directions"),
-    [(1, 1), (10, 10), (4.0, 4), (0.5, 5), (0.01, 1), (0.94, 9), (0.3, 3)],
+    [(1, 1), (9, 9), (4.0, 4), (0.5, 5), (0.01, 1), (0.94, 9), (0.3, 3)],
 )
 def test_a_rank_is_a_number_or_a_share_of_the_width(rank, directions):
     z = features()
@@ -46,16 +42,13 @@ def test_settings_reach_the_function(fraction):
     z = features() + 1
     found = made(3, fraction=fraction, centre=True)(z)
     assert torch.equal(found, trailing_energy(z, 3, fraction=fraction, centre=True))
-    other = LogDet(0.5, centre=True)
-    other.build(10)
-    assert torch.equal(other(z), log_det(z, eps=0.5, centre=True))
 
 
 @pytest.mark.parametrize(
     ("settings", "ranks"),
     [
         ({"rank": 2, "start": 10, "steps": 4}, [10, 8, 6, 4, 2, 2]),
-        ({"rank": 0.2, "start": 1, "steps": 2}, [1, 2, 2]),  # 1.5 is rounded to the even number
+        ({"rank": 0.2, "start": 0.1, "steps": 2}, [1, 2, 2]),  # 1.5 is rounded to the even number
         ({"rank": 0.5, "start": 0.1, "steps": 4}, [1, 2, 3, 4, 5, 5]),
     ],
 )
@@ -144,22 +137,39 @@ class TestFollowed:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: TrailingEnergy(0), ConfigError, "rank of at least 1, got 0"),
-        (lambda: TrailingEnergy(-1), ConfigError, "rank of at least 1, got -1"),
-        (lambda: TrailingEnergy(1.0), ConfigError, r"between 0 and 1, got 1\.0.* whole number"),
+        (lambda: TrailingEnergy(0), ConfigError, "whole number .* at least 1, .* got 0"),
+        (lambda: TrailingEnergy(-1), ConfigError, "whole number .* got -1"),
+        (lambda: TrailingEnergy(1.0), ConfigError, r"between 0 and 1, got 1\.0"),
         (lambda: TrailingEnergy(0.0), ConfigError, r"between 0 and 1, got 0\.0"),
         (lambda: TrailingEnergy(float("nan")), ConfigError, "between 0 and 1, got nan"),
-        (lambda: TrailingEnergy(energy=1.0), ConfigError, r"the energy is between .* got 1\.0"),
+        (lambda: TrailingEnergy(energy=1.0), ConfigError, r"the energy between .* got 1\.0"),
         (TrailingEnergy, ConfigError, "either a rank, .* got rank=None and energy=None"),
         (lambda: TrailingEnergy(1, energy=0.5), ConfigError, "got rank=1 and energy=0.5"),
         (lambda: TrailingEnergy(1, start=3), ConfigError, "got start=3 and steps=0"),
         (lambda: TrailingEnergy(1, steps=3), ConfigError, "got start=None and steps=3"),
         (lambda: TrailingEnergy(1, start=2, steps=-1), ConfigError, "start=2 and steps=-1"),
-        (lambda: TrailingEnergy(1, start=0, steps=3), ConfigError, "at least 1, got 0"),
+        (
+            lambda: TrailingEnergy(1, start=0, steps=3),
+            ConfigError,
+            "start is a whole number .* got 0",
+        ),
         (lambda: TrailingEnergy(energy=0.5, start=2, steps=3), ConfigError, "energy .* got 2"),
+        (lambda: TrailingEnergy(True), ConfigError, "whole number .* got True"),
+        (lambda: TrailingEnergy(2.5), ConfigError, r"got 2\.5"),
+        (
+            lambda: TrailingEnergy(0.2, start=3, steps=2),
+            ConfigError,
+            "unit .* start=3 and rank=0.2",
+        ),
+        (
+            lambda: TrailingEnergy(2, start=0.5, steps=2),
+            ConfigError,
+            "unit .* start=0.5 and rank=2",
+        ),
+        (lambda: made(10), LayoutError, "rank 10 leaves nothing of 10 channels"),
+        (lambda: made(0.99), LayoutError, "rank 10 leaves nothing of 10 channels"),
         (lambda: made(11), LayoutError, "rank 11 leaves nothing of 10 channels: .* below 10"),
         (lambda: made(1, start=11, steps=3), LayoutError, "rank 11 leaves nothing"),
-        (lambda: LogDet(0.0), ConfigError, r"positive eps, got 0\.0"),
     ],
 )
 def test_impossible_settings_are_refused(make, error, message):
@@ -167,60 +177,11 @@ def test_impossible_settings_are_refused(make, error, message):
         make()
 
 
-@pytest.mark.parametrize(
-    ("make", "spreads"),
-    [
-        (lambda: TrailingEnergy(2, fraction=True), False),
-        (NuclearNorm, False),
-        (LogDet, False),
-        (EffectiveRank, True),
-    ],
-)
-def test_gradient_descent_concentrates_the_spectrum_or_spreads_it(make, spreads):
-    regularizer = make()
-    regularizer.build(6)
-    z = (torch.randn(30, 6) * torch.tensor([3.0, 2, 1, 1, 1, 1])).double().requires_grad_()
-    optimizer = torch.optim.SGD([z], lr=1.0)
-    evenness = []
-    for _ in range(20):
-        optimizer.zero_grad()
-        regularizer(z).backward()
-        optimizer.step()
-        values = torch.linalg.svdvals(z.detach())
-        evenness.append(float(values[2:].mean() / values[:2].mean()))
-    pairs = pairwise(evenness)
-    assert all(after > before if spreads else after < before for before, after in pairs)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="gloo's files need a POSIX system")
-def test_unequal_parts_give_the_gradients_of_the_whole_batch(tmp_path):
-    """In two and in three processes, some of which have no row at all; the closed form too."""
-    done = subprocess.run(
-        [sys.executable, PROGRAM, tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["9-4", "1-20", "0-12", "2-9-5", "7-0-1"]
-
-
 def test_few_rows_are_refused_where_something_learns_from_them():
-    regularizer = made(4)
+    regularizer = made(2, start=4, steps=10)
     message = r"at least 5 rows .* got 3 .*drop_last=True.*smaller rank"
     with pytest.raises(LayoutError, match=message):
         regularizer(features(rows=3))
     with torch.no_grad():
         assert float(regularizer(features(rows=3))) == pytest.approx(0, abs=1e-12)
     assert float(regularizer.eval()(features(rows=3)).detach()) == pytest.approx(0, abs=1e-12)
-    rank = EffectiveRank()
-    rank.build(10)
-    with pytest.raises(LayoutError, match=r"more positions\.$"):
-        rank(features(rows=1))
-
-
-def test_one_that_was_not_built_says_how():
-    with pytest.raises(LayoutError, match=r"LogDet was not built .* Call build\(10\) for it first"):
-        LogDet()(features())

@@ -1,0 +1,74 @@
+"""Training images that are made of two, with the classes of both."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def beta(alpha: float) -> float:
+    """A number in [0, 1], near its ends for a small alpha: one draw of Beta(alpha, alpha).
+
+    From torch's global generator on the CPU, as all draws here: training seeds it for every step,
+    so that a resumed run mixes alike.
+    """
+    return float(torch.distributions.Beta(alpha, alpha).sample())
+
+
+def mixup(
+    images: Float[Tensor, "b c h w"], others: Float[Tensor, "b c h w"], share: float
+) -> Float[Tensor, "b c h w"]:
+    """`share` of each image and the rest of the other (Zhang et al., "mixup", ICLR 2018)."""
+    return share * images + (1 - share) * others
+
+
+def cutmix(
+    images: Float[Tensor, "b c h w"], others: Float[Tensor, "b c h w"], share: float
+) -> tuple[Float[Tensor, "b c h w"], float]:
+    """Each image with a box of the other in it (Yun et al., "CutMix", ICCV 2019).
+
+    The box has the shape of the image and 1 - `share` of its area. Its centre may lie anywhere, and
+    what is beyond the border is cut off.
+
+    Returns:
+        The images, and the share that is left of them.
+    """
+    height, width = images.shape[-2:]
+    side = math.sqrt(1 - share)
+    ends = []
+    for length in (height, width):
+        extent = round(side * length)
+        start = int(torch.randint(length, ())) - extent // 2
+        ends.append((max(0, start), min(length, start + extent)))
+    (top, bottom), (left, right) = ends
+    mixed = images.clone()
+    mixed[..., top:bottom, left:right] = others[..., top:bottom, left:right]
+    return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+def mixed(
+    images: Float[Tensor, "b c h w"],
+    labels: Int[Tensor, " b"],
+    classes: int,
+    alphas: tuple[float, float],
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b classes"]]:
+    """A batch mixed with itself in another order, and the share of each class.
+
+    Args:
+        images: of any size.
+        labels: their classes.
+        classes: how many there are.
+        alphas: of `mixup` and `cutmix`, 0 for one that is not used. Where both are, a fair coin
+            decides for the batch.
+    """
+    by_cutting = alphas[0] == 0 or (alphas[1] > 0 and bool(torch.rand(()) < 0.5))
+    share = beta(alphas[by_cutting])
+    order = torch.randperm(len(images)).to(images.device)
+    if by_cutting:
+        images, share = cutmix(images, images[order], share)
+    else:
+        images = mixup(images, images[order], share)
+    codes = F.one_hot(labels, classes).to(images.dtype)
+    return images, share * codes + (1 - share) * codes[order]

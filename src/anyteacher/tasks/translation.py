@@ -1,0 +1,132 @@
+"""Image translation: the same scene, as it would look under other conditions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from anyteacher import images, pictures
+from anyteacher.errors import ConfigError, DataError
+from anyteacher.metrics import FeatureMetrics, TranslationMetrics
+from anyteacher.tasks.adversary import Adversarial, Adversary
+from anyteacher.tasks.base import Batch, Task, resize
+from anyteacher.tasks.extractor import Extractor
+
+
+@final
+class Translation(Task):
+    """A picture of three colours in [0, 1], learned from pairs.
+
+    The loss is the mean absolute difference, alone or with an adversary that tells made pictures
+    from real ones (pix2pix: Isola et al., CVPR 2017), which learns beside the student.
+
+    The output is the picture itself, resized to the target. What lies outside of [0, 1] is cut off
+    in predictions, and drawn back by the loss.
+
+    Args:
+        target: the key of the batch that holds the picture to be made, (B, 3, H, W) in [0, 1]:
+            `target` for pairs on disk, `relit` for rooms at night.
+        adversarial: how an adversary judges and learns; None for the difference alone.
+        features: what sees the pictures for the distances of sets, `fid` and `kid`; None for
+            neither.
+    """
+
+    monitor = "ssim"
+    mode = "max"
+    kind = "dense"
+
+    def __init__(
+        self,
+        target: str = "target",
+        adversarial: Adversarial | None = None,
+        features: Extractor | None = None,
+    ) -> None:
+        super().__init__(out_channels=3)
+        self.target = target
+        self.adversary = None if adversarial is None else Adversary(adversarial, channels=6)
+        self.features = features
+
+    def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 3 h w"]:
+        """The picture, in [0, 1]."""
+        return resize(self.check(output), size).clamp(0, 1)
+
+    def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
+        """The mean absolute difference over pixels, colours and images."""
+        picture = self._picture(batch)
+        made = resize(self.check(output), (picture.shape[-2], picture.shape[-1]))
+        return (made - picture).abs().mean()
+
+    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """The difference, and what the adversary says once it has made its own step."""
+        terms = {"difference": self.loss(output, batch)}
+        if self.adversary is not None:
+            picture = self._picture(batch)
+            size = (picture.shape[-2], picture.shape[-1])
+            image, made = resize(batch["image"], size), resize(self.check(output), size)
+            self.adversary.learn(image, picture, made)
+            judged = self.adversary.judge(image, made)
+            terms["adversary"] = self.adversary.settings.weight * judged
+        return terms
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The state of the adversary, if there is one."""
+        return {} if self.adversary is None else {"adversary": self.adversary.state_dict()}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Goes on with that adversary.
+
+        Raises:
+            ConfigError: when the run had none.
+        """
+        if self.adversary is None:
+            return
+        if "adversary" not in state:
+            raise ConfigError(
+                "The checkpoint holds no adversary: its run had none. Resume with the settings of "
+                "the run, or start another one (--output)."
+            )
+        self.adversary.load_state_dict(state["adversary"])
+
+    def metrics(self) -> MetricCollection:
+        """`psnr` and `ssim`, and with features those of `FeatureMetrics`."""
+        of_sets = [] if self.features is None else [FeatureMetrics(self.features.name)]
+        return MetricCollection([TranslationMetrics(), *of_sets])
+
+    def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
+        """Adds one batch to the metrics."""
+        picture = self._picture(batch)
+        made = self.prediction(output, (picture.shape[-2], picture.shape[-1]))
+        if self.features is None:
+            metrics.update(made, picture)
+        else:
+            seen = {"made": self.features(made), "real": self.features(picture)}
+            metrics.update(prediction=made, target=picture, **seen)
+
+    def draw(
+        self, values: Float[Tensor, "b 3 h w"], like: Tensor | None = None
+    ) -> UInt8[Tensor, "b 3 h w"]:
+        """The pictures themselves."""
+        del like  # colours have a scale of their own
+        return pictures.image(values)
+
+    def save(self, prediction: Float[Tensor, "3 h w"], stem: Path) -> list[Path]:
+        """Writes `<stem>_translated.png`."""
+        return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
+
+    def _picture(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
+        picture = self.target_of(batch)
+        if picture.ndim != 4 or picture.shape[1] != 3:
+            raise DataError(
+                f"'{self.target}' must be pictures (batch, 3, height, width), but is "
+                f"{tuple(picture.shape)}."
+            )
+        if not torch.compiler.is_compiling() and not ((picture >= 0) & (picture <= 1)).all():
+            raise DataError(
+                f"'{self.target}' must hold colours in [0, 1], but goes from {picture.min()} to "
+                f"{picture.max()}. Divide values of 8 bits by 255."
+            )
+        return picture

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from anyteacher.errors import ConfigError, TapError
+from anyteacher.models import ConvNet
+from anyteacher.normalization import ImageNorm
+from anyteacher.tasks.extractor import Extractor
+from anyteacher.teacher import Teacher
+from anyteacher.teachers import Random
+
+
+def test_features_are_those_of_the_layer_at_its_own_size_and_normalisation() -> None:
+    model = ConvNet(5, in_channels=3, widths=(4, 8))
+    norm = ImageNorm((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    extract = Extractor(Teacher(model, norm=norm, size=(8, 8)), "stages.1")
+    pictures = torch.rand(2, 3, 8, 8)
+    mean, std = (torch.tensor(x).reshape(3, 1, 1) for x in (norm.mean, norm.std))
+    with torch.no_grad():
+        first = model.stages[0]((pictures - mean) / std)
+        expected = model.stages[1](first).mean((2, 3))
+    torch.testing.assert_close(extract(pictures), expected)
+    assert extract(torch.rand(2, 3, 30, 20)).shape == (2, 8)
+    assert extract.name == "ConvNet.stages.1"
+
+
+def test_a_vector_is_taken_as_it_is_and_no_hook_stays() -> None:
+    model = ConvNet(5, in_channels=3, widths=(4, 8))
+    extract = Extractor(Teacher(model), "head")
+    pictures = torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(extract(pictures), model(pictures))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_what_cannot_measure_is_refused() -> None:
+    model = ConvNet(5, in_channels=3, widths=(4, 8))
+    with pytest.raises(TapError, match=r"no module 'stages\.2'"):
+        Extractor(Teacher(model), "stages.2")
+    with pytest.raises(ConfigError, match="random network with batch normalisation"):
+        Extractor(Random(lambda: model), "stages.1")
