@@ -17,6 +17,7 @@ COMMANDS = {
     "analyze": "What projectors and losses have done to the features of runs, as a page.",
     "taps": "List the layers of a model that can be tapped.",
     "rooms": "Write a contact sheet of the generated scenes.",
+    "bench": "Try the paper's claims on a grid of runs, and report what they show.",
     "demo": "The whole story on built-in data, with a report.",
 }
 

@@ -20,6 +20,7 @@ from anyteacher import commands, findings
 from anyteacher import data as _data  # noqa: F401  (its classes become known by name)
 from anyteacher import tasks as _tasks  # noqa: F401
 from anyteacher.arguments import prepared
+from anyteacher.bench.command import add_actions, bench
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import ConfigError
 from anyteacher.experiment import Distillation
@@ -159,6 +160,11 @@ def _demo(parser: ArgumentParser) -> Handler:
     return commands.demo
 
 
+def _bench(parser: ArgumentParser) -> Handler:
+    add_actions(parser)
+    return lambda _, settings: bench(call, settings)
+
+
 _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "fit": _fit,
     "validate": _evaluation("val"),
@@ -169,6 +175,7 @@ _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "taps": _taps,
     "rooms": _rooms,
     "demo": _demo,
+    "bench": _bench,
 }
 
 

@@ -32,9 +32,10 @@ class Plan:
 
     def ready(self) -> list[Cell]:
         """The runs that are still to be made and wait for no other."""
-        return [cell for cell in self._possible() if cell.key not in self.records]
+        return [cell for cell in self.possible() if cell.key not in self.records]
 
-    def _possible(self) -> Iterator[Cell]:
+    def possible(self) -> Iterator[Cell]:
+        """The runs that wait for no other, made or not."""
         yield from self.teachers.values()
         for arm in self.arms:
             yield from self.selection(arm)

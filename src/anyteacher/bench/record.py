@@ -17,6 +17,7 @@ Status = Literal["done", "diverged", "failed"]
 
 _POINTS = 12  # of a curve
 _DIGITS = 6  # of a number in a curve
+_KEPT = ("val/", "train/", "spectra/")
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,20 @@ def _plain(value: Any) -> Any:
 
 
 def compact(curves: Mapping[str, Curve]) -> dict[str, Curve]:
-    """What a record keeps of a run's curves: metrics, losses and ranks, few points and digits."""
+    """What a record keeps of a run's curves: metrics, losses and ranks, few points and digits.
+
+    Of the singular values of a projector it keeps how many there were, as `directions`.
+    """
+    kept = {name: curve for name, curve in curves.items() if name.startswith(_KEPT)}
+    for name in list(kept):
+        link, singular, _ = name.partition("/singular_values/")
+        if singular:
+            step = kept.pop(name)[-1][0]
+            before = kept.get(f"{link}/directions", [(step, 0.0)])
+            kept[f"{link}/directions"] = [(step, before[0][1] + 1)]
     return {
         name: [(step, float(f"{value:.{_DIGITS}g}")) for step, value in thinned(curve, _POINTS)]
-        for name, curve in sorted(curves.items())
-        if name.startswith(("val/", "train/", "spectra/")) and "/singular_values/" not in name
+        for name, curve in sorted(kept.items())
     }
 
 
