@@ -93,7 +93,7 @@ def test_a_trained_teacher_is_named_by_its_run(cell):
 
 def test_cells_are_plain_data(cell):
     assert json.loads(json.dumps(cell(TAUGHT).settings())) == cell(TAUGHT).settings()
-    assert TAUGHT.name == "inverted, inverted, random"
+    assert TAUGHT.name == "inverted from random, inverted"
     assert ALONE.name == "alone"
     assert TRAIL.name == "TrailingEnergy(rank=0.25)"
 

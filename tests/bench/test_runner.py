@@ -5,7 +5,7 @@ import pytest
 from cells import ALONE, TAUGHT
 
 from anyteacher.bench.record import read_records
-from anyteacher.bench.runner import is_mine, parse_shard, run_all
+from anyteacher.bench.runner import Crew, is_mine, parse_shard
 from anyteacher.errors import ConfigError
 
 
@@ -23,7 +23,9 @@ def die(command, rest):
 
 def test_every_run_is_made_once_in_so_many_processes(cell, tmp_path):
     cells = [cell(seed=seed) for seed in range(4)]
-    records = list(run_all(cells, tmp_path / "new", jobs=2, call=answer))
+    with Crew(tmp_path / "new", 2, answer) as crew:
+        records = list(crew.run(cells[:3]))
+        records += crew.run(cells[3:])
     assert {record.key for record in records} == {cell.key for cell in cells}
     assert {record.status for record in records} == {"failed"}
     assert 1 <= len({record.error for record in records}) <= 2
@@ -33,18 +35,20 @@ def test_every_run_is_made_once_in_so_many_processes(cell, tmp_path):
 
 def test_a_process_that_dies_takes_its_run_alone(cell, tmp_path, monkeypatch):
     monkeypatch.setenv("die", "1")
-    first = list(run_all([cell(), cell(TAUGHT)], tmp_path, jobs=1, call=die))
-    assert [record.error for record in first] == [
+    with Crew(tmp_path, 1, die) as crew:
+        records = list(crew.run([cell(), cell(TAUGHT)]))
+    assert [record.error for record in records] == [
         "The process has died; where memory ran out, fewer jobs help."
     ] * 2
     assert read_records(tmp_path).keys() == {cell().key, cell(TAUGHT).key}
 
 
 def test_runs_that_wait_are_left_when_it_stops(cell, tmp_path):
-    records = run_all([cell(seed=seed) for seed in range(50)], tmp_path, jobs=1, call=answer)
-    next(records)
-    start = time.monotonic()
-    records.close()
+    with Crew(tmp_path, 1, answer) as crew:
+        records = crew.run([cell(seed=seed) for seed in range(50)])
+        next(records)
+        start = time.monotonic()
+        records.close()
     assert len(read_records(tmp_path)) < 50
     assert time.monotonic() - start < 20
 

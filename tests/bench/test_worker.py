@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from cells import TAUGHT
@@ -119,4 +120,12 @@ def test_the_commit_is_that_of_the_checkout():
 
 def test_outside_of_a_checkout_there_is_no_commit(monkeypatch, tmp_path):
     monkeypatch.setattr(worker, "__file__", str(tmp_path / "worker.py"))
-    assert source_commit() == ""
+    assert source_commit.__wrapped__() == ""
+
+
+def test_memory_of_the_process_is_told_where_the_system_counts_it_anew(run, cell, monkeypatch):
+    counted = Path("/proc/self/clear_refs").exists()
+    record = run(cell(stage="selection"))
+    assert ("host" in record.memory) == counted
+    monkeypatch.setattr(worker, "_RESET", Path("/proc/none/clear_refs"))
+    assert run(cell(stage="selection", seed=1)).memory == {}

@@ -78,7 +78,7 @@ class Arm:
         """In words."""
         if self.teacher == "none":
             return self.method or "alone"
-        return f"{self.method}, {self.direction}, {self.teacher}"
+        return f"{self.method} from {self.teacher}, {self.direction}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from anyteacher.bench.grids import grid_named
 from anyteacher.bench.page import comparisons_table, summary, write_pages
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.record import Record, gather, known_records, read_records
-from anyteacher.bench.runner import is_mine, parse_shard, progress, run_all
+from anyteacher.bench.runner import Crew, is_mine, parse_shard, progress
 from anyteacher.bench.verdict import power
 from anyteacher.bench.worker import Command
 from anyteacher.errors import ConfigError
@@ -71,11 +71,11 @@ def run_grid(
     """
     failed: dict[str, Record] = {}
     plan = Plan(grid, known_records(folder))
-    with progress(Console()) as bar:
+    with Crew(folder, jobs, call) as crew, progress(Console()) as bar:
         done = sum(cell.key in plan.records for cell in plan.possible())
         task = bar.add_task(grid.name, total=-(-plan.count // shard[1]), completed=done // shard[1])
         while cells := _next(plan, shard, failed):
-            for record in run_all(cells, folder, jobs=jobs, call=call):
+            for record in crew.run(cells):
                 if record.status == "failed":
                     failed[record.key] = record
                     bar.console.print(f"failed: {named(record)}", markup=False, highlight=False)

@@ -57,13 +57,13 @@ def make_sections(plan: Plan) -> list[Section]:
 
 
 def write_pages(plan: Plan, folder: Path) -> list[Path]:
-    """Writes `evidence.html`, and `evidence.md` for the documentation.
+    """Writes `GRID.html`, and `GRID.md` for the documentation.
 
     The same records give the same files.
     """
     title, intro = _title(plan)
     sections = make_sections(plan)
-    page, text = folder / "evidence.html", folder / "evidence.md"
+    page, text = (folder / f"{plan.grid.name}.{ending}" for ending in ("html", "md"))
     write_page(Page(title, intro, sections), page)
     with replacing(text) as temporary:
         temporary.write_text(markdown(title, intro, sections), encoding="utf-8")
@@ -108,7 +108,7 @@ def comparisons_table(outcome: Outcome) -> Table:
     return Table(
         ["task, images, arm", "difference, % of the baseline", "seeds", claim.expects],
         rows,
-        f"{claim.name}: {claim.statement}",
+        claim.name,
         _baseline(claim) + _lacking(outcome.rows),
     )
 
@@ -153,7 +153,7 @@ def _claim_section(outcome: Outcome) -> Section:
     blocks: list[Block] = [comparisons_table(outcome)]
     if drawn:
         label = "difference, % of the baseline"
-        blocks.insert(0, IntervalChart(claim.statement, label, drawn, "max"))
+        blocks.insert(0, IntervalChart(f"{claim.name}, by comparison", label, drawn, "max"))
     return Section(f"{claim.name}: {outcome.verdict}", claim.statement, blocks)
 
 

@@ -1,7 +1,7 @@
 """Many runs on one machine: so many processes at once, a bar with the time left, and what failed.
 
-Every process has one worker of its own. One that dies, as where memory runs out, takes its run with
-it, which is recorded as failed, and is replaced.
+A process that dies, as where memory runs out, takes its run with it, which is recorded as failed,
+and is replaced.
 """
 
 import queue
@@ -46,51 +46,62 @@ def is_mine(cell: Cell, shard: tuple[int, int]) -> bool:
     return int(cell.key, 16) % count == place
 
 
-def run_all(cells: Sequence[Cell], folder: Path, *, jobs: int, call: Command) -> Iterator[Record]:
-    """Makes runs, so many at once, and gives the record of each as it ends.
+class Crew:
+    """So many processes that make runs, each one after the other, until the block ends.
 
     Args:
-        cells: The runs; none twice.
         folder: Of the benchmark; made if need be.
-        jobs: How many at once. Each has its share of the processor's cores, one at least; on a GPU
-            all share the one.
+        jobs: How many. Each has its share of the processor's cores, one at least; a GPU they share.
         call: Runs a subcommand of `anyteacher` with its arguments.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    threads = max(1, usable_cores() // jobs)
-    waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-    for cell in cells:
-        waiting.put(cell)
-    ended: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
-    stopped = threading.Event()
 
-    def work() -> None:
-        try:
-            with _Worker(threads) as worker:
+    def __init__(self, folder: Path, jobs: int, call: Command) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.call = folder.resolve(), call
+        self._members = [_Member(max(1, usable_cores() // jobs)) for _ in range(jobs)]
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for member in self._members:
+            member.stop()
+
+    def run(self, cells: Sequence[Cell]) -> Iterator[Record]:
+        """Makes runs, none given twice; gives the record of each as it ends."""
+        waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+        for cell in cells:
+            waiting.put(cell)
+        ended: queue.SimpleQueue[Record | BaseException] = queue.SimpleQueue()
+        stopped = threading.Event()
+
+        def work(member: _Member) -> None:
+            try:
                 while not stopped.is_set():
-                    ended.put(worker.run(waiting.get_nowait(), folder.resolve(), call))
-        except queue.Empty:
-            pass
-        except BaseException as error:
-            ended.put(error)
+                    ended.put(member.run(waiting.get_nowait(), self.folder, self.call))
+            except queue.Empty:
+                pass
+            except BaseException as error:
+                ended.put(error)
 
-    workers = [threading.Thread(target=work) for _ in range(min(jobs, len(cells)))]
-    for one in workers:
-        one.start()
-    try:
-        for _ in cells:
-            record = ended.get()
-            if isinstance(record, BaseException):
-                raise record
-            yield record
-    finally:
-        stopped.set()
-        for one in workers:
-            one.join()
+        members = self._members[: len(cells)]
+        threads = [threading.Thread(target=work, args=(member,)) for member in members]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in cells:
+                record = ended.get()
+                if isinstance(record, BaseException):
+                    raise record
+                yield record
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join()
 
 
-class _Worker:
-    """One process that makes one run after the other, and is replaced when it dies."""
+class _Member:
+    """One process, which is replaced when it dies."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -105,17 +116,15 @@ class _Worker:
         try:
             return self._pool.submit(run_cell, cell, folder, self.threads, call).result()
         except BrokenProcessPool:
-            self._pool.shutdown()
+            self.stop()
             self._pool = self._started()
             error = "The process has died; where memory ran out, fewer jobs help."
             record = Record(cell.key, "failed", cell.description(), cell.settings(), error=error)
             write_record(folder, record)
             return record
 
-    def __enter__(self) -> "_Worker":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Ends the process once its run has ended."""
         self._pool.shutdown(cancel_futures=True)
 
 

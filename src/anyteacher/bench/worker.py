@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -49,7 +50,7 @@ def run_cell(cell: Cell, folder: Path, threads: int, call: Command) -> Record:
     posed = problem(cell.arm.task)
     found: dict[str, Any] = {}
     status: Status = "done"
-    _forget_peaks()
+    of_host = _forget_peaks()
     try:
         with _told_to(run / _LOG):
             found = _trained(cell, run, [f"--threads={threads}"], call)
@@ -64,7 +65,7 @@ def run_cell(cell: Cell, folder: Path, threads: int, call: Command) -> Record:
         cell.settings(),
         monitor=posed.monitor,
         mode=posed.mode,
-        memory=_peaks(),
+        memory=_peaks(of_host),
         machine=machine_facts(),
         commit=source_commit(),
         **found,
@@ -129,18 +130,22 @@ def _told_to(path: Path) -> Iterator[None]:
         yield
 
 
-def _forget_peaks() -> None:
-    if _RESET.exists():
-        _RESET.write_text(_RESET_PEAK)
+def _forget_peaks() -> bool:
+    """Counts the largest memory anew; whether the system can do so for that of the process."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    try:
+        _RESET.write_text(_RESET_PEAK)
+    except OSError:  # another system than Linux, or a container without the right to
+        return False
+    return True
 
 
-def _peaks() -> dict[str, int]:
+def _peaks(of_host: bool) -> dict[str, int]:
     """The most memory that was held since it was forgotten, in bytes."""
     found = {}
-    if _STATUS.exists() and _RESET.exists():
+    if of_host:
         rows = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
         found["host"] = int(rows["VmHWM"].split()[0]) * 1024
     if torch.cuda.is_available():
@@ -148,6 +153,7 @@ def _peaks() -> dict[str, int]:
     return found
 
 
+@cache
 def source_commit() -> str:
     """The commit of the source with `-dirty` behind it where files differ; empty in no checkout."""
     here = Path(__file__).parent
