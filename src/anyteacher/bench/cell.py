@@ -154,6 +154,7 @@ class Cell:
         return {
             **asdict(self.arm),
             **asdict(self.choice),
+            "name": self.arm.name,
             "stage": self.stage,
             "seed": self.seed,
             "steps": self.budget.steps,

@@ -56,7 +56,6 @@ class Claim:
 
 OTHER: tuple[tuple[str, str], ...] = tuple((s, t) for s in ROOMS for t in ROOMS if s != t)
 SAME: tuple[tuple[str, str], ...] = tuple((task, task) for task in ROOMS)
-ALL: tuple[tuple[str, str], ...] = tuple((s, t) for s in ROOMS for t in ROOMS)
 RANDOM: tuple[tuple[str, str], ...] = tuple(
     (task, "random") for task in ("depth", "relighting", "segmentation")
 )

@@ -48,7 +48,7 @@ def _run(call: Command, settings: Namespace) -> int:
         say(f"{len(failed)} runs failed. The same command tries them again.")
     elif left and shard[1] > 1:
         say(
-            f"{left} runs are left: some wait for other shards. The same command goes on with them."
+            f"{left} runs are left, some of which wait for other shards. Start this one again then."
         )
     say(f"The records are in {settings.output}; `anyteacher bench claims` reads them.")
     return 1 if failed else 0
@@ -81,6 +81,9 @@ def run_grid(
                     bar.console.print(f"failed: {named(record)}", markup=False, highlight=False)
                 bar.update(task, advance=1, description=f"{grid.name}: {record.cell['stage']}")
             plan = Plan(grid, known_records(folder))
+        made = int(bar.tasks[0].completed)
+        if not plan.ready():  # a share of the runs is no whole number of them
+            bar.update(task, total=made, completed=made)
     return failed
 
 
@@ -91,8 +94,7 @@ def _next(plan: Plan, shard: tuple[int, int], failed: Mapping[str, Record]) -> l
 def named(record: Record) -> str:
     """A run in a few words."""
     cell = record.cell
-    arm = ", ".join(filter(None, (cell["method"], cell["direction"], cell["teacher"])))
-    return f"{cell['stage']}, {cell['task']}, {arm}, seed {cell['seed']}"
+    return f"{cell['stage']}, {cell['task']}, {cell['name']}, seed {cell['seed']}"
 
 
 def _gather(call: Command, settings: Namespace) -> int:
