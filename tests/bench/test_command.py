@@ -21,7 +21,7 @@ SMALL = replace(
     teachers=("depth",),
     methods=("inverted",),
     claims=tuple(claim for claim in GRID.claims if claim.name == "C1"),
-    scales=(Scale(16, 20, SHORT),),
+    scales=(Scale(16, SHORT, 20, SHORT),),
     teacher_budget=SHORT,
     seeds=2,
     selection_seeds=1,

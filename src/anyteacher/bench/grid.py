@@ -22,13 +22,21 @@ class Scale:
 
     Attributes:
         images: Training scenes of the rooms.
+        budget: For students of the rooms.
         digits: Training images of the digits.
-        budget: For students of either.
+        digits_budget: For students of the digits.
     """
 
     images: int
-    digits: int
     budget: Budget
+    digits: int
+    digits_budget: Budget
+
+    def of(self, task: str) -> tuple[int, Budget]:
+        """Training images and budget of a task."""
+        if problem(task).target:
+            return self.images, self.budget
+        return self.digits, self.digits_budget
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,7 @@ class Grid:
         direction: Direction = "none",
     ) -> Arm:
         """An arm with the networks of the grid; the student alone where only the task is given."""
-        images = scale.images if problem(task).target else scale.digits
+        images, _ = scale.of(task)
         theirs = "" if teacher == "none" else self.teacher
         return Arm(task, images, self.student, teacher, theirs, method, direction)
 

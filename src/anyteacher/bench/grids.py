@@ -15,12 +15,27 @@ _REGULARISERS = (
     "EffectiveRank",
 )
 
+_DIGITS = Budget(200, batch=50)
+
+
+def _regularised(task: str, seeds: int) -> Claim:
+    return Claim(
+        f"C4 {task}",
+        f"A spectral regulariser beats none on {task}.",
+        ((task, "none"),),
+        methods=_REGULARISERS,
+        direction="none",
+        baseline="alone",
+        seeds=seeds,
+    )
+
+
 QUICK = Grid(
     "quick",
     tasks=("depth", "segmentation", "digits"),
     teachers=("depth", "segmentation"),
     methods=("inverted", "fitnet", REGULARISER),
-    scales=(Scale(64, 50, Budget(200, val=64, test=256)),),
+    scales=(Scale(64, Budget(200, val=64, test=256), 50, _DIGITS),),
     student="small",
     teacher="large",
     teacher_images=512,
@@ -39,8 +54,8 @@ FULL = Grid(
     tasks=(*ROOMS, "digits"),
     teachers=ROOMS,
     scales=(
-        Scale(128, 50, Budget(1000, pixels=64, val=256, test=1024)),
-        Scale(1024, 500, Budget(2000, pixels=64, val=256, test=1024)),
+        Scale(128, Budget(1000, pixels=64, val=256, test=1024), 50, _DIGITS),
+        Scale(1024, Budget(2000, pixels=64, val=256, test=1024), 500, _DIGITS),
     ),
     student="small",
     teacher="large",
@@ -63,7 +78,7 @@ GPU = replace(
     teachers=("depth", "segmentation"),
     methods=("inverted", REGULARISER),
     claims=tuple(claim for claim in CLAIMS if claim.name[:2] in ("C1", "C3", "C4", "C5")),
-    scales=(Scale(512, 50, Budget(2000, batch=32, pixels=224, val=256, test=1024)),),
+    scales=(Scale(512, Budget(2000, batch=32, pixels=224, val=256, test=1024), 50, _DIGITS),),
     student="resnet18",
     teacher="resnet50",
     also_trained=(),
@@ -82,21 +97,17 @@ TEACHER_FREE = Grid(
     tasks=("digits", "classification"),
     teachers=(),
     claims=(
-        Claim(
-            "C4",
-            "A spectral regulariser beats none on classification.",
-            (("classification", "none"), ("digits", "none")),
-            methods=_REGULARISERS,
-            direction="none",
-            baseline="alone",
-        ),
+        _regularised("digits", seeds=20),
+        _regularised("classification", seeds=5),
     ),
-    scales=(Scale(512, 100, Budget(200, batch=32, pixels=64, val=256, test=1024)),),
+    scales=(
+        Scale(512, Budget(192, batch=32, pixels=64, val=256, test=1024, looks=3), 100, _DIGITS),
+    ),
     student="small",
     teacher="small",
     teacher_images=0,
     teacher_budget=Budget(10),
-    seeds=10,
+    seeds=20,
     selection_seeds=3,
     lrs=(0.001, 0.003, 0.01, 0.03),
     decays=(0.05,),

@@ -77,7 +77,9 @@ def _torchvision(name: str, deep: str, middle: str) -> Network:
     )
 
 
-NETWORKS: dict[Literal["dense", "global"], dict[str, Network]] = {
+Kind = Literal["dense", "global", "digits"]
+
+NETWORKS: dict[Kind, dict[str, Network]] = {
     "dense": {
         "tiny": _encoder_decoder(4),
         "small": _encoder_decoder(16),
@@ -94,11 +96,16 @@ NETWORKS: dict[Literal["dense", "global"], dict[str, Network]] = {
         "resnet50": _torchvision("resnet50", "layer4", "layer3"),
         "mobilenet_v2": _torchvision("mobilenet_v2", "features.18", "features.13"),
     },
+    "digits": {
+        "tiny": _convnet(4, 8, 12),
+        "small": _convnet(16, 32, 64),
+        "large": _convnet(32, 64, 256),
+    },
 }
-"""By what they give, one prediction a pixel or one an image, then by name."""
+"""By what they give: one prediction a pixel, or an image, or an image of 8 x 8; then by name."""
 
 
-def network(kind: Literal["dense", "global"], name: str) -> Network:
+def network(kind: Kind, name: str) -> Network:
     """A network by name.
 
     Raises:

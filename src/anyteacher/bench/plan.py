@@ -106,4 +106,5 @@ class Plan:
         return self.teachers.get((arm.teacher, arm.teacher_network))
 
     def _cell(self, stage: Stage, arm: Arm, choice: Choice, seed: int) -> Cell:
-        return Cell(stage, arm, choice, seed, self.arms[arm][0].budget, self._teacher(arm))
+        _, budget = self.arms[arm][0].of(arm.task)
+        return Cell(stage, arm, choice, seed, budget, self._teacher(arm))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from anyteacher import tasks
-from anyteacher.bench.networks import Network, network
+from anyteacher.bench.networks import Kind, Network, network
 from anyteacher.data.digits import TRAIN_SIZE
 from anyteacher.data.rooms import CLASSES, KINDS
 from anyteacher.errors import ConfigError, did_you_mean
@@ -49,14 +49,14 @@ class Problem:
     Attributes:
         task: Class and arguments of the task.
         outputs: Channels of its output.
-        kind: One prediction a pixel or one an image.
+        kind: Which networks it has.
         target: The rooms' target; empty for the digits.
         bias: What an untrained head should give.
     """
 
     task: Mapping[str, Any]
     outputs: int
-    kind: Literal["dense", "global"]
+    kind: Kind
     target: str
     bias: float = 0.0
 
@@ -118,7 +118,7 @@ PROBLEMS: dict[str, Problem] = {
     "classification": Problem(
         _task("MultiLabel", classes=len(KINDS)), len(KINDS), "global", "presence"
     ),
-    "digits": Problem(_task("Classification", classes=10), 10, "global", ""),
+    "digits": Problem(_task("Classification", classes=10), 10, "digits", ""),
 }
 """By name; all but the digits are of the rooms."""
 
