@@ -57,3 +57,26 @@ def test_settings_of_what_a_command_can_be_asked_for_are_known():
     parser, _ = make_parser("bench", "")
     told = explain("unrecognized arguments: --jbs=2", parser)
     assert told == "no setting 'jbs'. Did you mean jobs?"
+
+
+def test_what_is_in_a_list_has_no_number():
+    nested = (
+        "Parser key \"distillation.links\":\n  Problem with given class_path 'anyteacher.Link':\n"
+        "    unrecognized arguments: --0.loss=L1"
+    )
+    plain = "unrecognized arguments: --distillation.links[1].loss"
+    for message, said in ((nested, "'0.loss'"), (plain, "'distillation.links[1].loss'")):
+        found = explain(message, ArgumentParser())
+        assert f"no setting {said}: what is in a list has no number." in found
+        assert "Write --distillation.links.loss VALUE for the last one" in found
+        assert "--distillation.links='[" in found
+        assert "Known" not in found
+
+
+def test_a_wrong_setting_of_a_link_is_compared_with_those_of_links():
+    message = (
+        "Parser key \"distillation.links\":\n  Problem with given class_path 'anyteacher.Link':\n"
+        "    unrecognized arguments: --los=L1"
+    )
+    expected = "distillation.links: anyteacher.Link takes no 'los'. Did you mean loss?"
+    assert explain(message, ArgumentParser()) == expected

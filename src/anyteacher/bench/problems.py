@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from anyteacher import tasks
@@ -63,17 +64,17 @@ class Problem:
     @property
     def monitor(self) -> str:
         """The metric that decides."""
-        return self._class.monitor
+        return self._made.monitor
 
     @property
     def mode(self) -> Literal["min", "max"]:
         """Whether a smaller or a larger value of it is better."""
-        return self._class.mode
+        return self._made.mode
 
-    @property
-    def _class(self) -> type[Task]:
-        found: type[Task] = getattr(tasks, self.task["class_path"])
-        return found
+    @cached_property
+    def _made(self) -> Task:
+        made: Task = getattr(tasks, self.task["class_path"])(**self.task.get("init_args", {}))
+        return made
 
     def network(self, name: str) -> Network:
         """The network of a name, for this kind of output."""
