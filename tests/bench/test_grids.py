@@ -35,7 +35,7 @@ def test_the_full_grid_tries_every_claim_on_all_tasks_at_two_sizes():
 def test_the_quick_grid_tries_every_claim():
     tried = {claim.name.split()[0] for claim in CLAIMS if QUICK.comparisons(claim)}
     assert tried == {f"C{i}" for i in range(1, 7)}
-    assert Plan(QUICK, {}).count < 400
+    assert Plan(QUICK, {}).count < 500
 
 
 def test_a_wrong_name():

@@ -14,6 +14,7 @@ SELECTION_SEED, TEACHER_SEED = 100, 1000
 """The first seeds of the runs that choose, and of the teachers'. Comparisons count from 0."""
 
 _TEACHER_LR = 2e-3
+_FORM_PARTS = ("compare", "student_norm", "teacher_norm")
 
 
 @dataclass(frozen=True)
@@ -166,16 +167,15 @@ class Comparison:
 
 
 def possible_forms(arm: Arm) -> list[str]:
-    """The forms that an arm's method allows, each that changes something, and `own`."""
+    """The forms that an arm's method allows; of those that come to the same, the first."""
     if arm.teacher == "none":
         return ["own"]
-    (*links,) = method_named(arm.method)("a", "b", direction=arm.direction)
+    links = method_named(arm.method)("a", "b", direction=arm.direction)
     anything = all(isinstance(link.loss, Loss) and link.loss.form == "any" for link in links)
-
-    def allowed(changes: dict[str, str]) -> bool:
-        changed = any(
-            getattr(link, key) != value for link in links for key, value in changes.items()
-        )
-        return changed and (anything or "compare" not in changes)
-
-    return ["own", *(form for form, changes in FORMS.items() if changes and allowed(changes))]
+    own = [{part: getattr(link, part) for part in _FORM_PARTS} for link in links]
+    found: dict[str, list[dict[str, str]]] = {}
+    for form, changes in FORMS.items():
+        changed = [{**parts, **changes} for parts in own]
+        if (anything or "compare" not in changes) and changed not in found.values():
+            found[form] = changed
+    return list(found)
