@@ -1,3 +1,4 @@
+import gzip
 import json
 import math
 from dataclasses import replace
@@ -96,3 +97,20 @@ def test_a_line_that_is_no_record(tmp_path, line):
     (tmp_path / "all.jsonl").write_text(f"{RECORD.line()}\n{line}\n")
     with pytest.raises(DataError, match=r"Line 2 of .*all.jsonl' is no record"):
         read_records(tmp_path / "all.jsonl")
+
+
+def test_compressed_records_are_the_same_file_each_time(tmp_path):
+    one, two = tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz"
+    gather([RECORD], one)
+    gather([RECORD], two)
+    assert one.read_bytes() == two.read_bytes()
+    assert gzip.decompress(one.read_bytes()).decode() == RECORD.line() + "\n"
+    assert same(read_records(one)["ab12"], RECORD)
+
+
+@pytest.mark.parametrize("content", [b"plain", gzip.compress(b"{}")[:-4], gzip.compress(b"\xff")])
+def test_a_damaged_file(tmp_path, content):
+    path = tmp_path / "all.jsonl.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"all\.jsonl\.gz' cannot be read"):
+        read_records(path)

@@ -1,7 +1,9 @@
 """What is kept of every run: one JSON object, one line, one file, and all of them in one."""
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -131,10 +133,14 @@ def known_records(folder: Path) -> dict[str, Record]:
 
 
 def gather(records: Iterable[Record], path: Path) -> None:
-    """Writes records as one file of lines, in the order of their keys."""
+    """Writes records as one file of lines in the order of their keys, compressed if it ends in .gz.
+
+    The same records give the same file.
+    """
     lines = [r.line() + "\n" for r in sorted(records, key=lambda record: record.key)]
+    content = "".join(lines).encode()
     with replacing(path) as temporary:
-        temporary.write_text("".join(lines))
+        temporary.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -144,7 +150,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _lines(path: Path) -> Iterable[Record]:
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(f"'{path}' cannot be read ({type(error).__name__}: {error}).") from error
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             content = json.loads(line)
             for part in ("val", "test"):
