@@ -1,14 +1,19 @@
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
 
 import browser
 import pytest
 from cells import GRID, pretended, ran
 
 from anyteacher.bench.evidence import outcomes
+from anyteacher.bench.grids import grid_named
 from anyteacher.bench.page import comparisons_table, make_sections, summary, write_pages
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.record import gather, read_records
 
+# The records of a grid, and the page that `anyteacher bench report` has made of them.
+PUBLISHED = Path(__file__).parents[2] / "docs" / "evidence"
 NOISE = (0.003, -0.002, 0.0005, 0.002, -0.001)
 RANKS = {"spectra/a/projector_rank": [(3, 2.0)], "spectra/a/directions": [(3, 8.0)]}
 
@@ -35,12 +40,19 @@ def test_a_line_a_claim(records):
 
 def test_a_line_a_comparison(records):
     c1 = next(o for o in outcomes(Plan(GRID, records)) if o.claim.name == "C1")
-    rows = {row[0].partition(",")[0]: row for row in comparisons_table(c1).rows}
+    rows = {row[0].partition(" ")[0]: row for row in comparisons_table(c1).rows}
     depth = rows["depth"]
-    assert depth[0] == "depth, 16, inverted from segmentation, inverted"
+    assert depth[0] == "depth from segmentation, 16"
     assert depth[1] == "19.98 [19.98, 19.98]"
     assert depth[2:] == [5, "supported"]
     assert rows["segmentation"][3] == "not supported"
+
+
+def test_methods_are_named_where_there_are_several():
+    claim = replace(GRID.claims[0], methods=("inverted", "fitnet"))
+    grid = replace(GRID, claims=(claim,), methods=())
+    (outcome,) = outcomes(Plan(grid, {}))
+    assert comparisons_table(outcome).rows[0][0] == "segmentation from depth, inverted, 16"
 
 
 def test_what_lacks_is_said():
@@ -96,3 +108,10 @@ def test_a_page_of_nothing_is_written_too(tmp_path):
     page, text = write_pages(Plan(GRID, {}), tmp_path)
     assert f"0 of {Plan(GRID, {}).count} runs" in text.read_text(encoding="utf-8")
     assert "Which task teaches which" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sorted(PUBLISHED.glob("*.jsonl.gz")), ids=lambda path: path.name)
+def test_published_pages_are_those_of_their_records(path, tmp_path):
+    plan = Plan(grid_named(path.name.removesuffix(".jsonl.gz")), read_records(path))
+    for made in write_pages(plan, tmp_path):
+        assert (PUBLISHED / made.name).read_bytes() == made.read_bytes()

@@ -1,5 +1,6 @@
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -58,3 +59,10 @@ def test_all_zero_is_drawn():
 def test_another_shape():
     with pytest.raises(ConfigError, match=r"rows of \[1\] entries for 1 rows and 2 columns"):
         DifferenceMatrix(["a"], ["b", "c"], [[None]])
+
+
+def test_a_scale_can_be_shared():
+    assert MATRIX.largest() == 2.0
+    shared = replace(MATRIX, deepest=4.0).html()
+    assert "rgba(0,114,178,0.225)" in shared
+    assert "rgba(0,114,178,0.450)" in replace(MATRIX, deepest=1.0).html()

@@ -1,6 +1,7 @@
 """The evidence as a page, as Markdown for the documentation, and as tables for the terminal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from anyteacher.bench.claims import Claim
@@ -26,6 +27,7 @@ from anyteacher.report.blocks import Cell
 from anyteacher.report.markup import number
 
 _MATRIX_METHOD = "inverted"
+_DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")
 
 _RULE = """Each comparison is of two arms over the same seeds: the same first weights, the same
 training images, in the same order. Its interval is Student's for the mean difference, at the level
@@ -99,23 +101,31 @@ def summary(found: Sequence[Outcome]) -> Table:
 
 def comparisons_table(outcome: Outcome) -> Table:
     """One line a comparison of a claim."""
+    claim = outcome.claim
     rows: list[list[Cell]] = []
     for row in outcome.rows:
         mean, low, high = (number(value, 2) for value in row.relative())
         pairs = 0 if row.decision is None else row.decision.paired.seeds
-        rows.append([_label(row), f"{mean} [{low}, {high}]" if pairs else "·", pairs, row.verdict])
-    claim = outcome.claim
+        rows.append(
+            [_label(row, claim), f"{mean} [{low}, {high}]" if pairs else "·", pairs, row.verdict]
+        )
     return Table(
-        ["task, images, arm", "difference, % of the baseline", "seeds", claim.expects],
+        ["task, teacher, images", "difference, % of the baseline", "seeds", claim.expects],
         rows,
         claim.name,
         _baseline(claim) + _lacking(outcome.rows),
     )
 
 
-def _label(row: Row) -> str:
+def _label(row: Row, claim: Claim) -> str:
+    """What tells a comparison from the others of its claim."""
     arm = row.comparison.ours
-    return f"{arm.task}, {arm.images}, {arm.name}"
+    parts = [arm.task, str(arm.images)]
+    if arm.teacher != "none":
+        parts[0] = f"{arm.task} from {arm.teacher}"
+    if len(claim.methods) > 1:
+        parts.insert(1, arm.method)
+    return ", ".join(parts)
 
 
 def _baseline(claim: Claim) -> str:
@@ -125,15 +135,17 @@ def _baseline(claim: Claim) -> str:
         "memory": "the most memory that was held",
         "rank": "the projector's effective rank, as a share of the most it could be",
     }[claim.quantity]
+    way = "" if claim.direction == "none" else f" in the {claim.direction} direction"
     against = {
         "alone": "the student alone",
         "traditional": "the traditional direction",
         "same task": "the teacher of the same task",
         "half": "one half",
     }[claim.baseline]
+    arm = claim.methods[0] if len(claim.methods) == 1 else "each method"
     return (
-        f"Compared is {quantity}, with {against}; more is better. The smallest difference that "
-        f"matters is {claim.margin:.0%}. Intervals are at Holm's levels."
+        f"Compared is {arm}{way} with {against}: {quantity}; more is better. The smallest "
+        f"difference that matters is {claim.margin:.0%}. Intervals are at Holm's levels."
     )
 
 
@@ -146,7 +158,7 @@ def _lacking(rows: Sequence[Row]) -> str:
 def _claim_section(outcome: Outcome) -> Section:
     claim = outcome.claim
     drawn = [
-        Interval(_label(row), *row.relative())
+        Interval(_label(row, claim), *row.relative())
         for row in outcome.rows
         if row.decision is not None and row.baseline
     ]
@@ -166,9 +178,11 @@ def _matrix_sections(plan: Plan) -> list[Section]:
         tasks = [task for task in grid.tasks if problem(task).target]
         blocks = [
             block
-            for direction in ("inverted", "traditional")
+            for direction in _DIRECTIONS
             if (block := _matrix(plan, scale, tasks, teachers, direction)) is not None
         ]
+        deepest = max((block.largest() for block in blocks), default=0.0)
+        blocks = [replace(block, deepest=deepest) for block in blocks]
         if blocks:
             text = (
                 "Every student against the student alone, whose difference is zero. An interval "
@@ -196,7 +210,7 @@ def _matrix(
         teachers,
         values,
         f"{direction}: difference from the student alone, in per cent; more is better",
-        "student's task, teacher's task",
+        "student, teacher",
     )
 
 

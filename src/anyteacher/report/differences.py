@@ -39,6 +39,8 @@ class DifferenceMatrix(Block):
         corner: What the rows and the columns are.
         note: What a reader should know to read it, below it.
         decimals: Places after the point.
+        deepest: The difference that has the deepest shade, where several matrices share a scale;
+            0 for the largest one here.
 
     Raises:
         ConfigError: when there is not one entry for each row and column.
@@ -51,6 +53,7 @@ class DifferenceMatrix(Block):
     corner: str = ""
     note: str = ""
     decimals: int = 1
+    deepest: float = 0.0
 
     def __post_init__(self) -> None:
         lengths = [len(row) for row in self.values]
@@ -62,8 +65,7 @@ class DifferenceMatrix(Block):
 
     def html(self) -> str:
         """The matrix, in a box that scrolls sideways where the screen is narrow."""
-        known = [abs(entry.value) for row in self.values for entry in row if entry is not None]
-        largest = max(known, default=0.0) or 1.0
+        largest = self.deepest or self.largest() or 1.0
         heads = "".join(f'<th scope="col">{inline(name)}</th>' for name in self.columns)
         body = "".join(
             f'<tr><th scope="row">{inline(name)}</th>'
@@ -71,10 +73,15 @@ class DifferenceMatrix(Block):
             for name, row in zip(self.rows, self.values, strict=True)
         )
         table = (
-            f'<table class="matrix"><thead><tr><td>{inline(self.corner)}</td>{heads}</tr></thead>'
+            f'<table class="matrix differences"><thead><tr><td>{inline(self.corner)}</td>{heads}</tr></thead>'
             f"<tbody>{body}</tbody></table>"
         )
         return captioned(table, self.caption, note(self.note))
+
+    def largest(self) -> float:
+        """The largest difference to either side; 0 where nothing was measured."""
+        known = (abs(entry.value) for row in self.values for entry in row if entry is not None)
+        return max(known, default=0.0)
 
     def table(self) -> Table:
         """The same as text."""
@@ -96,6 +103,6 @@ class DifferenceMatrix(Block):
             return f"<td>{text}</td>"
         value, _, interval = text.partition(" ")
         value = f"<strong>{value}</strong>" if entry.certain else value
-        shade = _DEEPEST * abs(entry.value) / largest
+        shade = _DEEPEST * min(1.0, abs(entry.value) / largest)
         style = f"background:rgba({_BETTER if entry.value > 0 else _WORSE},{shade:.3f})"
         return f'<td style="{style}">{value}<br /><small>{interval}</small></td>'
