@@ -90,6 +90,19 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(call, tmp_path):
     assert sorted(statuses) == ["done"] * 3 + ["failed"]
 
 
+def test_arms_that_cannot_be_compared_are_named(call, tmp_path):
+    def measure(cell):
+        return pretended(cell, "diverged" if cell.stage == "teacher" else "done")
+
+    for record in ran(SMALL, measure).values():
+        write_record(tmp_path, record)
+    status, out, _ = call("run", "--grid", "small", "--output", tmp_path, "--jobs", 1)
+    assert status == 0
+    told = "not compared: segmentation, inverted from depth, inverted: its teacher or all its"
+    assert told in out
+    assert out.count("not compared") == 2
+
+
 def test_records_are_gathered_read_and_reported(call, folder, tmp_path):
     lines = tmp_path / "tiny.jsonl"
     status, out, _ = call("gather", folder, "--output", lines)

@@ -103,10 +103,11 @@ def test_where_all_diverged_nothing_is_compared():
     assert set(plan.waiting()) == set(plan.arms)
 
 
-def test_an_arm_waits_for_its_teacher_alone():
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_an_arm_waits_for_its_teacher_alone(status):
     def measure(cell):
         failed = cell.stage == "teacher" and cell.arm.task == "segmentation"
-        return pretended(cell, "failed" if failed else "done")
+        return pretended(cell, status if failed else "done")
 
     plan = Plan(GRID, ran(GRID, measure))
     assert plan.chosen(TAUGHT) is None

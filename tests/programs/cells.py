@@ -24,6 +24,7 @@ GRID = Grid(
     teacher="tiny",
     teacher_images=16,
     teacher_budget=TINY,
+    teacher_lr=2e-3,
     seeds=5,
     selection_seeds=2,
     lrs=(0.001, 0.01),

@@ -124,6 +124,15 @@ CLAIMS: tuple[Claim, ...] = (
         seeds=10,
     ),
     Claim(
+        "C3 traditional elsewhere",
+        "A random teacher through a traditional projection does not beat it on other tasks either.",
+        _RANDOM_ELSEWHERE,
+        direction="traditional",
+        baseline="alone",
+        expects="no better",
+        seeds=10,
+    ),
+    Claim(
         "C4",
         "The teacher-free loss beats none on classification.",
         (("classification", "none"), ("digits", "none")),

@@ -46,6 +46,11 @@ def _run(call: Command, settings: Namespace) -> int:
         say(f"failed: {named(record)} (runs/{record.key}): {record.error}")
     if failed:
         say(f"{len(failed)} runs failed. The same command tries them again.")
+    elif not plan.ready():
+        for arm in plan.waiting():
+            say(
+                f"not compared: {arm.task}, {arm.name}: its teacher or all of its choices diverged."
+            )
     elif left and shard[1] > 1:
         say(
             f"{left} runs are left, some of which wait for other shards. Start this one again then."

@@ -13,7 +13,6 @@ from anyteacher.methods.named import method_named
 SELECTION_SEED, TEACHER_SEED = 100, 1000
 """The first seeds of the runs that choose, and of the teachers'. Comparisons count from 0."""
 
-_TEACHER_LR = 2e-3
 _FORM_PARTS = ("compare", "student_norm", "teacher_norm")
 
 
@@ -56,6 +55,7 @@ class Grid:
         also_trained: Names of further networks that are trained as teachers, for their scores.
         teacher_images: Training scenes of a teacher.
         teacher_budget: How long teachers train.
+        teacher_lr: Learning rate of the teachers, for which nothing is chosen.
         seeds: Of the comparison; at most as many as a claim asks for, where given.
         selection_seeds: Of the runs that choose.
         lrs: Learning rates, chosen for the student alone and kept.
@@ -73,6 +73,7 @@ class Grid:
     teacher: str
     teacher_images: int
     teacher_budget: Budget
+    teacher_lr: float
     seeds: int
     selection_seeds: int
     lrs: tuple[float, ...]
@@ -142,7 +143,7 @@ class Grid:
         for task, name in product(self.teachers, (self.teacher, *self.also_trained)):
             arm = Arm(task, self.teacher_images, name)
             cells[task, name] = Cell(
-                "teacher", arm, Choice(lr=_TEACHER_LR), TEACHER_SEED, self.teacher_budget
+                "teacher", arm, Choice(lr=self.teacher_lr), TEACHER_SEED, self.teacher_budget
             )
         return cells
 

@@ -17,7 +17,7 @@ class Network:
         class_path: Its import path.
         outputs: The argument that takes the number of output channels.
         taps: Module paths: `deep`, the last features before the head or the decoder, and `middle`,
-            those of twice the resolution.
+            those of twice the resolution, or of half the depth where all have the same.
         settings: Further arguments.
         inputs: The argument that takes the number of image channels; empty where it takes three.
         bias: Whether it takes `bias`, what the untrained head gives.
@@ -87,6 +87,12 @@ NETWORKS: dict[Kind, dict[str, Network]] = {
         "resnet18": _unet("resnet18", "layer4", "layer3"),
         "resnet50": _unet("resnet50", "layer4", "layer3"),
         "mobilenet_v2": _unet("mobilenet_v2", "features.18", "features.13"),
+        "vit_base": Network(
+            "segmentation_models_pytorch.DPT",
+            "classes",
+            {"deep": "encoder.model.blocks.11", "middle": "encoder.model.blocks.5"},
+            {"encoder_name": "tu-vit_base_patch16_224.augreg_in21k", "encoder_weights": None},
+        ),
     },
     "global": {
         "tiny": _convnet(4, 8, 12),
@@ -95,6 +101,19 @@ NETWORKS: dict[Kind, dict[str, Network]] = {
         "resnet18": _torchvision("resnet18", "layer4", "layer3"),
         "resnet50": _torchvision("resnet50", "layer4", "layer3"),
         "mobilenet_v2": _torchvision("mobilenet_v2", "features.18", "features.13"),
+        "vit_base": Network(
+            "torchvision.models.VisionTransformer",
+            "num_classes",
+            {"deep": "encoder.layers.encoder_layer_11", "middle": "encoder.layers.encoder_layer_5"},
+            {
+                "image_size": 224,
+                "patch_size": 16,
+                "num_layers": 12,
+                "num_heads": 12,
+                "hidden_dim": 768,
+                "mlp_dim": 3072,
+            },
+        ),
     },
     "digits": {
         "tiny": _convnet(4, 8, 12),

@@ -50,7 +50,7 @@ class Plan:
         return len(self.teachers) + options * self.grid.selection_seeds + compared
 
     def waiting(self) -> list[Arm]:
-        """The arms that cannot be compared yet: runs before them are missing or have failed."""
+        """The arms that cannot be compared: runs before them are missing or have diverged."""
         return [arm for arm in self.arms if self.chosen(arm) is None]
 
     def selection(self, arm: Arm) -> list[Cell]:
@@ -98,9 +98,12 @@ class Plan:
         scale = self.arms[arm][0]
         base = Choice() if arm.alone else self.chosen(self.grid.arm(scale, arm.task))
         teacher = self._teacher(arm)
-        if base is None or (teacher is not None and teacher.key not in self.records):
+        if base is None or not (teacher is None or self._is_done(teacher)):
             return []
         return self.grid.choices(arm, base)
+
+    def _is_done(self, cell: Cell) -> bool:
+        return cell.key in self.records and self.records[cell.key].status == "done"
 
     def _teacher(self, arm: Arm) -> Cell | None:
         return self.teachers.get((arm.teacher, arm.teacher_network))

@@ -72,10 +72,8 @@ class DifferenceMatrix(Block):
             f"{''.join(self._cell(entry, largest) for entry in row)}</tr>"
             for name, row in zip(self.rows, self.values, strict=True)
         )
-        table = (
-            f'<table class="matrix differences"><thead><tr><td>{inline(self.corner)}</td>{heads}</tr></thead>'
-            f"<tbody>{body}</tbody></table>"
-        )
+        head = f"<thead><tr><td>{inline(self.corner)}</td>{heads}</tr></thead>"
+        table = f'<table class="matrix differences">{head}<tbody>{body}</tbody></table>'
         return captioned(table, self.caption, note(self.note))
 
     def largest(self) -> float:
