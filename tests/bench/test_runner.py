@@ -1,5 +1,8 @@
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from cells import ALONE, TAUGHT
@@ -51,6 +54,35 @@ def test_runs_that_wait_are_left_when_it_stops(cell, tmp_path):
         records.close()
     assert len(read_records(tmp_path)) < 50
     assert time.monotonic() - start < 20
+
+
+def test_processes_end_when_what_has_started_them_is_killed(tmp_path):
+    program = subprocess.Popen(
+        [sys.executable, Path(__file__).parents[1] / "programs" / "abandoned.py", tmp_path]
+    )
+    told = tmp_path / "pid"
+    _wait(told.exists)
+    program.kill()
+    program.wait()
+    worker = int(told.read_text())
+    _wait(lambda: not _is_running(worker))
+
+
+def _wait(until):
+    for _ in range(1200):
+        if until():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to it in two minutes")
+
+
+def _is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")  # one that no one has waited for is still listed
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def test_shares_are_disjoint_and_complete(cell):

@@ -4,12 +4,13 @@ A process that dies, as where memory runs out, takes its run with it, which is r
 and is replaced.
 """
 
+import os
 import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
@@ -109,7 +110,7 @@ class _Member:
 
     def _started(self) -> ProcessPoolExecutor:
         # A fresh process: a fork of one that has used threads may hang.
-        return ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (self.threads,))
+        return ProcessPoolExecutor(1, get_context("spawn"), _begin, (self.threads,))
 
     def run(self, cell: Cell, folder: Path, call: Command) -> Record:
         """A run's record."""
@@ -126,6 +127,19 @@ class _Member:
     def stop(self) -> None:
         """Ends the process once its run has ended."""
         self._pool.shutdown(cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """Sets up a process, which ends with its parent: nothing would wait for what it makes."""
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def progress(console: Console) -> Progress:
