@@ -276,7 +276,8 @@ class Distiller(nn.Module):
             )
         for name, saved in state["teachers"].items():
             teachers[name].restore(saved["statistics"])
-        self.guard.restore(state["guard"])
+        if "guard" in state:  # the earliest checkpoints have none
+            self.guard.restore(state["guard"])
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Distiller":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
