@@ -106,12 +106,15 @@ class Experiment:
     optimization: Optimization = field(default_factory=Optimization)
     images_norm: ImageNorm | None = None
 
+    def teachers(self) -> dict[str, Teacher]:
+        """The teachers by name; a single one is named `teacher`."""
+        given = self.teacher
+        return {"teacher": given} if isinstance(given, Teacher) else dict(given or {})
+
     def module(self) -> TrainingModule:
         """The experiment as a LightningModule."""
         links = self.distillation.resolved()
-        teachers = self.teacher
-        if isinstance(teachers, Teacher):
-            teachers = {"teacher": teachers}
+        teachers = self.teachers()
         taught = [link for link in links if link.teacher_taps]
         if taught and not teachers:
             raise ConfigError(

@@ -94,8 +94,8 @@ class Recorder:
             if isinstance(module, torch.jit.ScriptModule):
                 raise TapError(
                     f"Tap '{path}' lies inside of TorchScript, which runs as one piece and takes "
-                    "no hooks. Tap what it gives (`[0]` or `[key]` for an item, the empty name "
-                    "for a single tensor), or export the model with torch.export."
+                    "no hooks. Tap what it gives (of teachers.TorchScript `output`, or an item as "
+                    "`output[0]`), or export the model with torch.export."
                 )
         for point, module in zip(points, modules, strict=True):
             hook = _Hook(self._capture, point)

@@ -44,7 +44,8 @@ def survey(model: nn.Module, example: Tensor) -> list[Candidate]:
 
     Layers inside a block are left out, as are layers that pass on what an inner one gave, and
     those whose output is no feature. A model inside the model (`encoder`, `backbone`) is looked
-    into; of one in a single piece, such as TorchScript, its outputs are listed. Modes and random state are the caller's to keep.
+    into; of one in a single piece, such as TorchScript, the outputs are listed. Modes and random
+    state are the caller's to keep.
 
     Args:
         model: Any module, on the device of the example.
@@ -73,18 +74,23 @@ def survey(model: nn.Module, example: Tensor) -> list[Candidate]:
         if path not in stacks and (id(tensor) not in kept or not _holds_all_blocks(path, modules)):
             kept[id(tensor)] = path
     size = (example.shape[2], example.shape[3])
-    if not modules:  # a model in one piece
-        items = [(str(Tap("", key)), item) for key, item in items_of(given).items()] or [
-            ("", given)
-        ]
-        tensors = [(path, item) for path, item in items if isinstance(item, Tensor)]
-        found = [_candidate(path, tensor, model, size) for path, tensor in tensors]
-        return [candidate for candidate in found if candidate is not None]
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        return _of_one_piece(given, next(reversed(modules), ""), model, size)
     found = [
         _candidate(path, outputs[path], modules[path], size)
         for path in kept.values()
         if _inside_no_block(path, modules, outputs.keys() - stacks)
     ]
+    return [candidate for candidate in found if candidate is not None]
+
+
+def _of_one_piece(
+    given: object, path: str, model: nn.Module, size: tuple[int, int]
+) -> list[Candidate]:
+    """What a model gives, by item."""
+    items: dict[str | int | None, object] = items_of(given) or {None: given}
+    tensors = {str(Tap(path, key)): item for key, item in items.items() if isinstance(item, Tensor)}
+    found = [_candidate(name, tensor, model, size) for name, tensor in tensors.items()]
     return [candidate for candidate in found if candidate is not None]
 
 

@@ -1,7 +1,7 @@
 """The teacher: frozen, in eval mode, with preprocessing of its own."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anyteacher.errors import TeacherError, did_you_mean
+from anyteacher.errors import AnyteacherError, TeacherError, did_you_mean
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
 from anyteacher.weights import fingerprint, load_weights
@@ -73,6 +73,10 @@ class Teacher(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise TeacherError(f"A teacher is made from a torch module, got a {type(model)}.")
+        if isinstance(model, torch.jit.ScriptModule):
+            raise TeacherError(
+                "A module of TorchScript takes no hooks. Give its file to teachers.TorchScript."
+            )
         if order not in get_args(ChannelOrder):
             known = get_args(ChannelOrder)
             raise TeacherError(f"Channels have no order '{order}'. {did_you_mean(order, known)}")
@@ -145,6 +149,35 @@ class Teacher(nn.Module):
             raise TeacherError(
                 f"Only images of three channels have the order 'bgr', and these have {given}."
             )
+
+    @contextmanager
+    def explaining(self, prepared: Tensor) -> Iterator[None]:
+        """Says of what the model refuses inside why that may be, and what to set.
+
+        Args:
+            prepared: The images that it is given inside.
+
+        Raises:
+            TeacherError: then.
+        """
+        try:
+            yield
+        except (AnyteacherError, torch.OutOfMemoryError):
+            raise
+        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            convolutions = (m for m in self.model.modules() if isinstance(m, nn.Conv2d))
+            wanted = next((c.in_channels for c in convolutions), prepared.shape[1])
+            hint = "Set the `size` of the teacher to one that it takes."
+            if wanted != prepared.shape[1]:
+                hint = (
+                    f"Its first convolution takes {wanted} channels, not {prepared.shape[1]}. Give "
+                    "it images of its own (teacher_images), or take a model of as many channels."
+                )
+            raise TeacherError(
+                f"{type(self.model).__name__} cannot take images of shape {tuple(prepared.shape)} "
+                f"({type(error).__name__}: {reason}). {hint}"
+            ) from error
 
     def precision(self, images: Tensor) -> AbstractContextManager[None]:
         """Autocast switched off where the teacher has a precision of its own."""

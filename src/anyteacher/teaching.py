@@ -55,7 +55,8 @@ class Teachers:
         teacher._stay_in_eval()
         with torch.no_grad(), teacher.precision(example):
             prepared = teacher.prepare(example)
-            features = self.recorders[name].probe(prepared, stop_early=teacher.stop_early)
+            with teacher.explaining(prepared):
+                features = self.recorders[name].probe(prepared, stop_early=teacher.stop_early)
         return {
             tap: Source(feature, size_of(prepared), tapped_module(teacher.model, tap))
             for tap, feature in features.items()

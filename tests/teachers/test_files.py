@@ -135,7 +135,7 @@ def test_torchscript_gives_its_outputs(script):
     assert plain.fingerprint() == TorchScript(path).fingerprint() != teacher.fingerprint()
     torch.manual_seed(0)
     student = nn.Sequential(nn.Conv2d(3, 6, 3, 8))
-    link = at.Link("0", "[feature]", direction="none")
+    link = at.Link("0", "output[feature]", direction="none")
     out = at.Distiller(student, plain, [link], example=IMAGES)(IMAGES)
     expected = (student(IMAGES) - model(IMAGES)["feature"]).square().mean()
     torch.testing.assert_close(out.total, expected)
@@ -151,7 +151,15 @@ def test_torchscript_refuses_taps_inside(script):
 
 def test_the_survey_of_torchscript_has_its_outputs(script):
     found = survey(TorchScript(script[1]).model, IMAGES)
-    assert [(c.path, c.shape) for c in found] == [("[feature]", (6, 8, 12)), ("[out]", (2, 8, 12))]
+    assert [(c.path, c.shape) for c in found] == [
+        ("output[feature]", (6, 8, 12)),
+        ("output[out]", (2, 8, 12)),
+    ]
+
+
+def test_a_scripted_module_is_taken_from_its_file(script):
+    with pytest.raises(TeacherError, match=r"its file to teachers\.TorchScript"):
+        at.Teacher(TorchScript(script[1]).model.scripted)
 
 
 @pytest.mark.parametrize("kind", [Exported, TorchScript])

@@ -251,10 +251,10 @@ def test_a_local_folder_has_weights_and_preprocessing(tmp_path):
 
 
 PROCESSORS = {
-    "vit": lambda: transformers.ViTImageProcessor(),
-    "clip": lambda: transformers.CLIPImageProcessor(),
-    "segformer": lambda: transformers.SegformerImageProcessor(),
-    "mobilevit": lambda: transformers.MobileViTImageProcessor(),  # blue first, in [0, 1]
+    "vit": transformers.ViTImageProcessor,
+    "clip": transformers.CLIPImageProcessor,
+    "segformer": transformers.SegformerImageProcessor,
+    "mobilevit": transformers.MobileViTImageProcessor,  # blue first, in [0, 1]
     "bytes": lambda: transformers.ViTImageProcessor(do_rescale=False, image_mean=[9, 8, 7]),
     "plain": lambda: transformers.ViTImageProcessor(do_normalize=False, rescale_factor=1 / 127.5),
 }

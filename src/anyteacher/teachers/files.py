@@ -67,8 +67,8 @@ class Exported(Teacher):
 class TorchScript(Teacher):
     """A TorchScript file, which runs as one piece: its output can be tapped, and nothing inside.
 
-    A link's tap is `[0]` for the first item of an output, `[out]` for one by name, and the empty
-    name for an output that is one tensor. For taps inside export the model with `torch.export`, or
+    A link's tap is `output` where that is one tensor, else `output[0]` for its first item or
+    `output[name]` for one by name. For taps inside export the model with `torch.export`, or
     take the model's class with the weights. Such a file holds code: load only what you trust.
 
     Args:
@@ -92,19 +92,31 @@ class TorchScript(Teacher):
         order: ChannelOrder = "rgb",
     ) -> None:
         scripted = _opened(Path(path), "torch.jit.save(scripted, path)", _load_script)
-        super().__init__(_Whole(scripted), norm=norm, size=size, dtype=dtype, order=order)
+        super().__init__(Whole(scripted), norm=norm, size=size, dtype=dtype, order=order)
 
 
-class _Whole(nn.Module):
-    """Stands around a scripted module, which takes no hooks."""
+class Whole(nn.Module):
+    """Stands around a scripted module, which takes no hooks.
+
+    Args:
+        scripted: The module.
+
+    Attributes:
+        output: A module that passes on what the scripted one gives, and takes them.
+    """
 
     def __init__(self, scripted: nn.Module) -> None:
         super().__init__()
-        self.scripted = scripted
+        self.scripted, self.output = scripted, _Output()
 
     def forward(self, images: torch.Tensor) -> Any:
         """What the scripted module gives."""
-        return self.scripted(images)
+        return self.output(self.scripted(images))
+
+
+class _Output(nn.Module):
+    def forward(self, given: Any) -> Any:
+        return given
 
 
 def _opened(path: Path, how: str, load: Callable[[str], Any]) -> Any:

@@ -93,18 +93,13 @@ class NamedTeacher(Teacher):
 
 def _unavailable(name: str, error: Exception, *, pretrained: bool) -> str:
     reason = (str(error).strip().splitlines() or [""])[0]
-    what, way = (
-        "configuration",
-        (
-            "Name a local folder that has it (for timm as local-dir:FOLDER), or give transformers a "
-            "`config`."
-        ),
+    what = "pretrained weights" if pretrained else "configuration"
+    way = (
+        'Give a local file as weights="path/to/file", or weights="random".'
+        if pretrained
+        else "Name a local folder that has it (for timm as local-dir:FOLDER), or give transformers "
+        "a `config`."
     )
-    if pretrained:
-        what, way = (
-            "pretrained weights",
-            ('Give a local file as weights="path/to/file", or weights="random".'),
-        )
     return (
         f"The {what} of '{name}' could not be had ({type(error).__name__}: {reason}). {way} "
         "HF_HUB_OFFLINE=1 in the environment spares the attempts to reach a network."
