@@ -7,7 +7,11 @@ import yaml
 
 from anyteacher import cli
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+# For data that are always there; tests/test_recipes.py has those for data sets on disk.
+FOLDER = Path(__file__).parents[1] / "configs"
+CONFIGS = [
+    path for path in sorted(FOLDER.glob("*.yaml")) if path.name.startswith(("rooms", "digits"))
+]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

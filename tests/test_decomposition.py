@@ -94,7 +94,7 @@ def test_a_link_without_one_is_refused(name, message):
 
 
 def test_no_link_with_one():
-    with pytest.raises(ConfigError, match=r"No link has a linear projector.*: mlp, alone"):
+    with pytest.raises(ConfigError, match=r"linear projector .*: mlp has MLP, alone has none"):
         at.decompose(distiller(*LINKS[1:3]), batches())
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from anyteacher import Link, cli, tasks
 from anyteacher.data import DigitsData, RoomsData
 from anyteacher.data.loading import DataModule
+from anyteacher.data.rooms import TARGETS
 from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, evaluate, fit, seed_all
 from anyteacher.hints import known_classes
 from anyteacher.logs import read_curves
@@ -30,6 +31,12 @@ class Row:
     make: Callable[[], Task]
     files: tuple[str, ...]  # what a prediction leaves, after the name of the photo
     digits: bool = False  # rooms have no single class
+    targets: tuple[str, ...] = TARGETS
+
+
+def looks() -> Random:
+    """A network to measure sets of pictures by."""
+    return Random(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()))
 
 
 TABLE = {
@@ -40,6 +47,15 @@ TABLE = {
     "normals": Row(tasks.Normals, ("_normals.png",)),
     "edges": Row(tasks.Edges, ("_edges.png",)),
     "translation": Row(lambda: tasks.Translation("relit"), ("_translated.png",)),
+    "cyclegan": Row(
+        lambda: tasks.CycleGAN(
+            EncoderDecoder(3, width=4),
+            tasks.Extractor(looks, "1"),
+            tasks.Adversarial(width=4, layers=2),
+        ),
+        ("_translated.png",),
+        targets=("unpaired",),
+    ),
     "multilabel": Row(lambda: tasks.MultiLabel(4), (".json",)),
     "classification": Row(lambda: tasks.Classification(10, mixup=0.2), (".json",), digits=True),
 }
@@ -68,7 +84,7 @@ def data(row: Row, cache) -> DataModule:
     if row.digits:
         return DigitsData(batch_size=8, train_size=16)
     sizes = {"train_size": 16, "val_size": 8, "test_size": 8, "size": (32, 32)}
-    return RoomsData(**sizes, batch_size=8, cache_dir=cache)
+    return RoomsData(**sizes, targets=row.targets, batch_size=8, cache_dir=cache)
 
 
 def student(task: Task, channels: int) -> nn.Module:

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from anyteacher import Link, Teacher
 from anyteacher.data import DigitsData, DigitsDataset, RoomsData
-from anyteacher.errors import ConfigError, NonFiniteError, TeacherError
+from anyteacher.errors import AnyteacherError, ConfigError, NonFiniteError, TeacherError
 from anyteacher.experiment import (
     CURVES,
     INFO,
@@ -303,3 +303,17 @@ def test_data_that_do_not_fit_the_task_are_refused_before_anything_is_made(tmp_p
         with pytest.raises(ConfigError, match="set to 7 classes, and the data has 10"):
             run()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "link",
+    [Link("stages.9", "stages.1"), Link("stages.1", loss=TrailingEnergy(99))],
+    ids=["tap", "rank"],
+)
+def test_a_run_that_cannot_be_set_up_leaves_nothing(tmp_path, link):
+    folder = tmp_path / "run"
+    experiment = runs.experiment()
+    experiment.distillation = Distillation([link])
+    with pytest.raises(AnyteacherError):
+        fit(experiment, folder, **{**OPTIONS, "tensorboard": True})
+    assert not folder.exists()

@@ -50,3 +50,26 @@ def test_the_cause_is_found_behind_others():
 def test_a_message_that_is_not_known_comes_through_in_one_line():
     message = 'Parser key "config":\n   File is\n   not there.'
     assert explain(message, ArgumentParser()) == "config: File is not there."
+
+
+def test_what_is_in_a_list_has_no_number():
+    nested = (
+        "Parser key \"distillation.links\":\n  Problem with given class_path 'anyteacher.Link':\n"
+        "    unrecognized arguments: --0.loss=L1"
+    )
+    plain = "unrecognized arguments: --distillation.links[1].loss"
+    for message, said in ((nested, "'0.loss'"), (plain, "'distillation.links[1].loss'")):
+        found = explain(message, ArgumentParser())
+        assert f"no setting {said}: what is in a list has no number." in found
+        assert "Write --distillation.links.loss VALUE for the last one" in found
+        assert "--distillation.links='[" in found
+        assert "Known" not in found
+
+
+def test_a_wrong_setting_of_a_link_is_compared_with_those_of_links():
+    message = (
+        "Parser key \"distillation.links\":\n  Problem with given class_path 'anyteacher.Link':\n"
+        "    unrecognized arguments: --los=L1"
+    )
+    expected = "distillation.links: anyteacher.Link takes no 'los'. Did you mean loss?"
+    assert explain(message, ArgumentParser()) == expected

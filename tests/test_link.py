@@ -89,6 +89,7 @@ def test_a_regulariser_needs_no_teacher():
     [
         {"teacher": "b"},
         {"projector": at.projectors.MLP()},
+        {"projector": at.projectors.Linear(bias=True)},
         {"direction": "traditional"},
         {"grid": "teacher"},
         {"resize": "pool"},

@@ -1,4 +1,6 @@
+import re
 import time
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -37,6 +39,45 @@ def test_steps_come_in_order(tmp_path):
     for step in (10, 9, 2):
         logger.log_metrics({"a": step}, step=step)
     assert [step for step, _ in read_curves(tmp_path / "c.csv")["a"]] == [2, 9, 10]
+
+
+@pytest.mark.parametrize("torn", ["7,val/to", "7,a,0.1234", "7,a,3.0\r", "7"])
+def test_a_last_line_that_was_cut_short_is_left_out_and_not_gone_on_with(tmp_path, torn):
+    path = tmp_path / "c.csv"
+    CurveLogger(path).log_metrics({"a": 1.0}, step=5)
+    with path.open("a", newline="") as file:
+        file.write(torn)
+    assert read_curves(path) == {"a": [(5, 1.0)]}
+    CurveLogger(path).log_metrics({"a": 2.0, "b": 3.0}, step=7)
+    assert read_curves(path) == {"a": [(5, 1.0), (7, 2.0)], "b": [(7, 3.0)]}
+    assert path.read_text().splitlines() == ["step,name,value", "5,a,1.0", "7,a,2.0", "7,b,3.0"]
+
+
+@pytest.mark.parametrize("content", ["", "step,na"])
+def test_a_log_that_was_cut_in_its_first_line_is_begun_again(tmp_path, content):
+    path = tmp_path / "c.csv"
+    path.write_text(content)
+    CurveLogger(path).log_metrics({"a": 2.0}, step=7)
+    assert path.read_text().splitlines() == ["step,name,value", "7,a,2.0"]
+
+
+def test_what_a_resumed_run_logs_again_stands_there_once(tmp_path):
+    path = tmp_path / "c.csv"
+    for start in (0, 3):  # the second one goes on from a checkpoint of step 3
+        logger = CurveLogger(path)
+        for step in range(start, start + 5):
+            logger.log_metrics({"lr": 0.1 * step}, step=step)
+            logger.log_metrics({"loss": 1.0}, step=step)
+    lines = path.read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 1 + 2 * 8
+    assert [step for step, _ in read_curves(path)["lr"]] == list(range(8))
+
+
+@pytest.mark.parametrize("content", ["", "step,name,value\n", "step,name"])
+def test_an_empty_log_is_told(tmp_path, content):
+    (tmp_path / "c.csv").write_text(content)
+    with pytest.raises(DataError, match=r"c\.csv' is empty: .* leave the run out"):
+        read_curves(tmp_path / "c.csv")
 
 
 @pytest.mark.parametrize("line", ["3,a", "three,a,1.0", "3,a,one", "half", "3,a,1.0,9"])
@@ -86,14 +127,16 @@ def test_observations_reach_every_logger_with_the_spectrum(tmp_path):
     } == {name: [(7, value)] for name, value in alone.items()}
     expected = {
         "transfer": terms.transfer, "regularisation": terms.regularisation, "total": terms.total,
-        "projector_rank": terms.effective_rank, "student_rank": terms.student_rank,
+        "projector_rank": terms.projector_rank, "student_rank": terms.student_rank,
         "transfer_share": terms.transfer_share, "cka": terms.cka,
         "regularisation_share": terms.regularisation_share,
-        "singular_values/0": terms.singular_values[0],
-        "singular_values/3": terms.singular_values[3],
     }  # fmt: skip
     for name, value in expected.items():
         assert curves[f"spectra/a<-b/{name}"] == [(7, float(value))]
+    for number, value in enumerate(terms.singular_values.tolist()):
+        ((step, logged),) = curves[f"spectra/a<-b/singular_values/{number}"]
+        assert step == 7
+        assert logged == pytest.approx(value, rel=5e-6)
     assert len(curves) == 4 + 4 + 8 + 4
     loggers[1].save()
     board = EventAccumulator(str(tmp_path / "board")).Reload()
@@ -101,6 +144,51 @@ def test_observations_reach_every_logger_with_the_spectrum(tmp_path):
     assert len(scalars) == 4 + 4 + 8
     (tag,) = board.Tags()["histograms"]
     assert board.Histograms(tag)[0].histogram_value.num == 4
+
+
+def spectrum_of(tmp_path, rank, width):
+    """The singular values that are logged of a projector of a given rank, and the true ones."""
+    weight = torch.linalg.qr(torch.randn(width, rank)).Q * torch.logspace(0, -2, rank)
+    weight = weight @ torch.linalg.qr(torch.randn(width, rank)).Q.T
+    terms = decompose(torch.randn(30, width), torch.randn(30, width), weight)
+    board = TensorBoardLogger(tmp_path, name="board", version="")
+    log_observations([CurveLogger(tmp_path / "c.csv"), board], {"l": observation(terms)}, 7)
+    board.save()
+    (tag,) = (found := EventAccumulator(str(tmp_path / "board")).Reload()).Tags()["histograms"]
+    prefix = "spectra/l/singular_values/"
+    logged = {
+        int(name[len(prefix) :]): curve[0][1]
+        for name, curve in read_curves(tmp_path / "c.csv").items()
+        if name.startswith(prefix)
+    }
+    return logged, terms.singular_values, found.Histograms(tag)[0].histogram_value
+
+
+def test_singular_values_of_rounding_are_not_logged(tmp_path):
+    logged, values, histogram = spectrum_of(tmp_path, 5, 40)
+    assert list(logged.values()) == pytest.approx(values[:5].tolist(), rel=1e-5)
+    assert histogram.num == 5
+    text = (tmp_path / "c.csv").read_text()
+    digits = re.findall(r"singular_values/\d+,0\.0*(\d+)", text)
+    assert max(map(len, digits)) <= 6
+
+
+def test_of_many_singular_values_64_are_logged_with_the_first_and_the_last(tmp_path):
+    logged, values, _ = spectrum_of(tmp_path, 200, 256)
+    assert len(logged) == 64
+    assert (min(logged), max(logged)) == (0, 199)
+    assert {after - before for before, after in pairwise(logged)} == {3, 4}
+    for number, value in logged.items():
+        assert value == pytest.approx(float(values[number]), rel=5e-6)
+    assert (tmp_path / "c.csv").stat().st_size < 4_000
+
+
+def test_a_projector_of_zeros_has_a_value_of_zero(tmp_path):
+    terms = decompose(torch.randn(9, 4), torch.randn(9, 6), torch.zeros(4, 6))
+    log_observations([CurveLogger(tmp_path / "c.csv")], {"l": observation(terms)}, 7)
+    curves = read_curves(tmp_path / "c.csv")
+    assert curves["spectra/l/singular_values/0"] == [(7, 0.0)]
+    assert "spectra/l/singular_values/1" not in curves
 
 
 def test_the_same_numbers_again_are_one_entry(tmp_path):

@@ -5,13 +5,13 @@ import torch
 from torch import nn
 
 import anyteacher as at
-from anyteacher.errors import CollapseWarning, ConfigError
+from anyteacher.errors import CollapseWarning, ConfigError, LayoutError
 from anyteacher.level import Compared
 from anyteacher.observation import CollapseGuard, View, moments_of, observed
-from anyteacher.projectors import MLP, Linear, LowRank
+from anyteacher.projectors import MLP, ClosedForm, Linear, LowRank
 from anyteacher.spectral import decompose, effective_rank
 
-NUMBERS = ("energy", "effective_rank", "energy_left", "rank_left")
+NUMBERS = ("energy", "centred_rank", "energy_left", "rank_left")
 
 
 def made(projector, before=5, after=4):
@@ -43,7 +43,7 @@ def test_energy_and_rank_are_those_of_the_rows():
     x = maps(4)
     found = see(view(student=x))
     torch.testing.assert_close(found.energy, x.square().mean())
-    torch.testing.assert_close(found.effective_rank, effective_rank(rows(x), centre=True))
+    torch.testing.assert_close(found.centred_rank, effective_rank(rows(x), centre=True))
     assert (float(found.energy_left), float(found.rank_left)) == (1.0, 1.0)
     assert found.decomposition is None
 
@@ -211,8 +211,45 @@ def test_fewer_rows_are_no_collapse():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = see(view(student=x[:4]), guard)
-    assert float(found.effective_rank) < 3.1
+    assert float(found.centred_rank) < 3.1
     assert float(found.rank_left) > 1
+
+
+def test_a_row_or_two_are_no_measure():
+    """The last batch of an epoch may be a single image, and so may the first that is seen."""
+    x = torch.randn(64, 32) @ torch.randn(32, 32).mul(torch.logspace(0, -2, 32))
+    guard = CollapseGuard(energy=0.5, rank=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rows in (1, 2, 64, 1, 40, 2):
+            found = see(view(student=x[:rows]), guard)
+            first = found if rows == 64 else locals().get("first")
+    assert float(first.rank_left) == 1  # a new start
+    assert float(found.rank_left) != 1  # said all the same
+    with pytest.warns(CollapseWarning, match="energy"):
+        see(view(student=x[:32] * 0.1), guard)
+
+
+def test_features_that_are_not_finite_are_for_the_loss_to_report():
+    guard, projector = CollapseGuard(), made(Linear())
+    bad = maps(4)
+    bad[0, 0] = torch.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for student in (bad, maps(4), bad):
+            found = see(view(projector, student=student, teacher=maps(5)), guard)
+            assert bool(found.energy.isnan()) == bool(found.rank_left.isnan()) == (student is bad)
+            assert (found.decomposition is None) == (student is bad)
+    with pytest.warns(CollapseWarning):
+        see(view(projector, student=0 * maps(4), teacher=maps(5)), guard)
+
+
+def test_a_link_is_named_where_its_features_do_not_fit():
+    few = {"student": maps(4)[..., :1], "teacher": maps(5)[..., :1]}
+    what = view(made(ClosedForm()), **few)
+    for call in (what.projected, what.decomposed, lambda: what.decomposed(moments_of(what[3]))):
+        with pytest.raises(LayoutError, match=r"^Link 'mine': ClosedForm needs at least 10 rows"):
+            call()
 
 
 def test_a_look_in_eval_mode_is_neither_remembered_nor_warned_of():

@@ -30,9 +30,7 @@ def test_schedule_grows_peaks_and_falls_to_zero(warmup, steps):
 def test_only_weights_decay_and_every_parameter_is_there():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     optimizer, schedule = Optimization(lr=0.5, weight_decay=0.1, warmup=0.5).build(
-        [p for p in model.parameters() if p.ndim > 1],
-        [p for p in model.parameters() if p.ndim <= 1],
-        8,
+        dict(model.named_parameters()), {"0.weight", "3.weight"}, 8
     )
     decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert decays == {id(p): 0.1 if p.ndim > 1 else 0.0 for p in model.parameters()}
@@ -40,8 +38,19 @@ def test_only_weights_decay_and_every_parameter_is_there():
 
 
 def test_a_model_of_biases_alone_has_one_group():
-    optimizer, _ = Optimization().build([], [nn.Parameter(torch.zeros(3))], 5)
+    optimizer, _ = Optimization().build({"bias": nn.Parameter(torch.zeros(3))}, [], 5)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
+
+
+def test_each_part_is_limited_by_its_own_norm():
+    parts = [nn.Linear(2, 1, bias=False) for _ in range(3)]
+    for part, gradient in zip(parts, (3.0, 0.1), strict=False):
+        part.weight.grad = torch.tensor([[gradient, 0.0]])
+    Optimization(clip=0.0).limit(parts, None)
+    assert parts[0].weight.grad.norm() == 3
+    Optimization(clip=1.0).limit(parts, None)
+    assert [float(part.weight.grad.norm()) for part in parts[:2]] == pytest.approx([1.0, 0.1])
+    assert parts[2].weight.grad is None
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from anyteacher.parallel import gather, total, world_size
+from anyteacher.parallel import gather, rank, total, world_size
 
 PROGRAM = Path(__file__).parent / "programs" / "gathered.py"
 
 
 def test_alone_there_is_one_process_and_nothing_to_gather():
     x = torch.randn(3, 4, requires_grad=True)
-    assert world_size() == 1
+    assert (world_size(), rank()) == (1, 0)
     assert gather(x) is x
     assert total(x) is x  # in several processes: tests/programs/spectral_parallel.py
 
@@ -22,7 +22,7 @@ def test_alone_there_is_one_process_and_nothing_to_gather():
 def test_a_torch_without_collectives_is_one_process(monkeypatch):
     monkeypatch.setattr(dist, "is_available", lambda: False)
     monkeypatch.delattr(dist, "is_initialized")  # which such a torch lacks
-    assert world_size() == 1
+    assert (world_size(), rank()) == (1, 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's files need a POSIX system")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import runs
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from anyteacher.experiment import CURVES, STUDENT, fit
@@ -132,3 +133,16 @@ def test_sigkill_at_three_random_points(tmp_path):
     assert 2 <= runs.read(killed)["global_step"] < TOTAL
     fit(runs.experiment(dropout=0.2), killed, resume=True, **options)
     equal(killed, finished(whole))
+
+
+def test_a_checkpoint_from_before_tasks_had_an_entry_goes_on(tmp_path):
+    whole, older = tmp_path / "whole", tmp_path / "older"
+    options = {"trainer": runs.TRAINER, **runs.QUIET}
+    camera = Photographer(whole, tmp_path / "album")
+    fit(runs.experiment(), whole, callbacks=(camera,), **options)
+    shutil.copytree(tmp_path / "album" / camera.names[0], older)
+    checkpoint = runs.read(older)
+    assert checkpoint.pop("task") == {}
+    torch.save(checkpoint, older / "checkpoints" / "last.ckpt")
+    fit(runs.experiment(), older, resume=True, **options)
+    equal(older, finished(whole))

@@ -10,6 +10,7 @@ from anyteacher.normalization import IMAGENET, ImageNorm
 from anyteacher.observation import CollapseGuard
 from anyteacher.output import Output
 from anyteacher.prefitting import prefit
+from anyteacher.student import load_student
 from anyteacher.taps import Tap
 from anyteacher.teacher import Teacher
 
@@ -27,6 +28,7 @@ __all__ = [
     "Tap",
     "Teacher",
     "decompose",
+    "load_student",
     "losses",
     "methods",
     "prefit",

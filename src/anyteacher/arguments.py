@@ -26,7 +26,7 @@ def prepared(command: str, rest: list[str]) -> list[str]:
         ConfigError: when a run is named, or to be gone on with, and there is none, or something
             else is to be done with data than to check it.
     """
-    if command in ("validate", "test", "predict"):
+    if command in ("validate", "test", "predict", "export"):
         rest = _of_run(rest)
     elif command == "fit":
         rest = _resumed(rest)

@@ -14,6 +14,7 @@ COMMANDS = {
     "validate": "Metrics of a trained student on the validation data.",
     "test": "Metrics of a trained student on the test data.",
     "predict": "Predictions of a trained student for a folder of images.",
+    "export": "The student of a run alone: safetensors, torch.export, ONNX.",
     "data": "Check a data set: read all of it, and report what it holds and what is broken.",
     "analyze": "What projectors and losses have done to the features of runs, as a page.",
     "teachers": "List where teachers come from, what is installed, and an example of each.",

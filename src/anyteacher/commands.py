@@ -97,8 +97,7 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     elif module.trainer.is_global_zero:
         kept = next(c for c in module.trainer.callbacks if isinstance(c, Checkpoints))
         found = "" if kept.best is None else f" Best {kept.monitor}: {kept.best:.4f}."
-        minutes = (time.monotonic() - start) / 60
-        trained = f"Trained in {minutes:.1f} minutes."
+        trained = f"Trained in {_duration(time.monotonic() - start)}."
         if module.trainer.global_step == done:
             trained = "The run was complete: there was nothing left to train."
         say(
@@ -106,6 +105,15 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
             f"`anyteacher test {settings.output}` measures it on the test data."
         )
     return 0
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit in which it is read.
+
+    >>> _duration(4.2), _duration(90)
+    ('4.2 seconds', '1.5 minutes')
+    """
+    return f"{seconds:.1f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
 def _check_resumed(path: Path, config: str) -> None:

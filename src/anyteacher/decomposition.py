@@ -32,6 +32,7 @@ def decompose(
 
     Raises:
         ConfigError: for a link that is not there, or has no linear projector; where none has.
+        LayoutError: naming the link, where a projector is fitted and has too few rows.
         DataError: when there is no batch.
         TapError: for batches that are not images alone.
     """
@@ -70,8 +71,12 @@ def _chosen(found: dict[str, View], names: Sequence[str]) -> dict[str, View]:
             )
     kept = {name: view for name, view in found.items() if view.is_decomposable}
     if not kept:
+        kinds = [
+            f"{name} has {'none' if view.projector is None else type(view.projector).__name__}"
+            for name, view in found.items()
+        ]
         raise ConfigError(
-            "No link has a linear projector, so there is nothing to decompose: "
-            f"{', '.join(found) or 'there are no links'}."
+            "No link has a linear projector between features of the same positions, so there is "
+            f"nothing to decompose: {', '.join(kinds) or 'there are no links'}."
         )
     return {name: kept[name] for name in names or kept}

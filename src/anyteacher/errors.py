@@ -26,6 +26,9 @@ _EXTRA_OF = {
     "timm": "timm",
     "transformers": "transformers",
     "segmentation_models_pytorch": "smp",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
 }
 
 
@@ -47,6 +50,10 @@ class LayoutError(AnyteacherError):
 
 class TeacherError(AnyteacherError):
     """A teacher cannot be built, loaded or recognised."""
+
+
+class ExportError(AnyteacherError):
+    """A student cannot be written in a format, or what was written is not the student."""
 
 
 class NonFiniteError(AnyteacherError):

@@ -22,7 +22,7 @@ from anyteacher.data.loading import DataModule
 from anyteacher.errors import ConfigError, require
 from anyteacher.images import replacing
 from anyteacher.link import Link
-from anyteacher.logs import CurveLogger, Waiting
+from anyteacher.logs import Begin, CurveLogger, Waiting
 from anyteacher.losses import Direction
 from anyteacher.methods.named import links_by, method_named
 from anyteacher.normalization import ImageNorm
@@ -170,12 +170,12 @@ def fit(
     last = folder / "checkpoints" / LAST
     check_new(folder, resume=resume)
     experiment.task.check_data(experiment.data.facts())
-    folder.mkdir(parents=True, exist_ok=True)
     start = last if resume and last.exists() else None
-    if start is None:  # what an attempt without a checkpoint left there is no part of this run
-        (folder / CURVES).unlink(missing_ok=True)
+    # What an attempt without a checkpoint left there is no part of this run.
+    afresh = [folder / CURVES] if start is None else []
     options = dict(trainer or {})
     task, decay = experiment.task, experiment.optimization.ema
+    logged = tensorboard and not options.get("fast_dev_run")  # a trial has no loggers
     loggers: list[Any] = [CurveLogger(folder / CURVES)]
     if tensorboard:
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
@@ -183,13 +183,14 @@ def fit(
     runner = make_trainer(
         **{
             **options,
-            "logger": loggers,
+            "logger": False,
             "enable_checkpointing": True,
             "default_root_dir": folder,
             "enable_progress_bar": progress,
             "callbacks": [
                 *(options.get("callbacks") or ()),
                 *callbacks,
+                Begin(folder, loggers, afresh),
                 Waiting(),
                 *([Average(decay=decay)] if decay else []),
                 Checkpoints(
@@ -199,7 +200,7 @@ def fit(
                     every=checkpoint_every,
                 ),
                 *([RichProgressBar()] if progress else []),
-                *([LearningRateMonitor("step")] if tensorboard else []),
+                *([LearningRateMonitor("step")] if logged else []),
             ],
         }
     )

@@ -83,15 +83,17 @@ def explain(message: str, parser: ArgumentParser) -> str:
 
 def _unknown_setting(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
     name = ".".join(part for part in match.groups() if part)
+    whole = ".".join([*keys, name])
+    if numbered := re.fullmatch(r"([\w.]+?)(?:\.\d+|\[\d+\])\.([\w.]+)", whole):
+        items, setting = numbered.groups()
+        return (
+            f"no setting '{name}': what is in a list has no number. Write --{items}.{setting} "
+            f"VALUE for the last one, or all of them: --{items}='[{{…}}, {{…}}]', or in the file."
+        )
+    if classes := re.findall(r"class_path '([\w.]+)'", match.string[: match.start()]):
+        known = did_you_mean(name, _parameters(classes[-1]))
+        return f"{classes[-1]} takes no '{name}'. {known}"
     return f"no setting '{name}'. {did_you_mean(name, _options(parser))}"
-
-
-def _not_accepted(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
-    classes = re.findall(r"class_path '([\w.]+)'", match.string[: match.start()])
-    if not classes:
-        return _unknown_setting(match, keys, parser)
-    known = did_you_mean(match[1], _parameters(classes[-1]))
-    return f"{classes[-1]} takes no '{match[1]}'. {known}"
 
 
 def _no_class(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
@@ -137,7 +139,7 @@ _RULES: dict[str, Callable[[re.Match[str], list[str], ArgumentParser], str]] = {
     r"unrecognized arguments: --([^\s=]+)": _unknown_setting,
     r"Group '([\w.]+)' does not accept option '([\w.]+)'": _unknown_setting,
     r"[Kk]ey '([\w.]+)' is not expected": _unknown_setting,
-    r"[Oo]ption '([\w.]+)' is not accepted": _not_accepted,
+    r"[Oo]ption '([\w.]+)' is not accepted": _unknown_setting,
     r"import path string: (\S+)": _no_class,
     r"class_path '([\w.]+)':\s+(?:No module named|module ')": _no_class,
     r"arguments are required: ([\w., -]+)": _missing,

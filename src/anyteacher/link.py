@@ -4,12 +4,12 @@ Or, without a teacher, which feature of the student is regularised.
 """
 
 import math
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias, cast, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyteacher.errors import AnyteacherError, ConfigError, did_you_mean
 from anyteacher.layout import Compare, Grid, Layout, Resize
@@ -99,11 +99,7 @@ class Link:
         self._check_levels()
 
     def _check_alone(self, regularizer: Regularizer) -> None:
-        given = [
-            option.name
-            for option in fields(self)
-            if option.name in _OF_TEACHER and self._has(option)
-        ]
+        given = [name for name in _OF_TEACHER if self._has(name)]
         if given:
             raise ConfigError(
                 f"{type(regularizer).__name__} is a loss of the student alone, and a link with it "
@@ -111,11 +107,12 @@ class Link:
                 "losses.MSE()."
             )
 
-    def _has(self, option: Any) -> bool:
+    def _has(self, name: str) -> bool:
         """Whether a setting is not the default."""
-        value = getattr(self, option.name)
+        value, option = getattr(self, name), type(self).__dataclass_fields__[name]
         if option.default is MISSING:
-            return type(value) is not option.default_factory
+            usual = cast("Any", option).default_factory()
+            return type(value) is not type(usual) or _settings(value) != _settings(usual)
         return bool(value != option.default)
 
     def _check_levels(self) -> None:
@@ -240,6 +237,11 @@ _OF_TEACHER = (
     "of",
 )
 _EXAMPLES = {"loss": "losses.MSE()", "projector": "projectors.Linear()"}
+
+
+def _settings(part: nn.Module) -> dict[str, Any]:
+    """The hyperparameters of a module that was not built."""
+    return {name: value for name, value in vars(part).items() if not name.startswith("_")}
 
 
 def _possible(part: Objective | Projector | LevelProjector) -> tuple[Direction, ...]:

@@ -1,7 +1,9 @@
 """What a run logs: a CSV that survives interruptions, and reading it again."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,14 +18,18 @@ from anyteacher.errors import DataError
 from anyteacher.observation import Observation
 
 Curve = list[tuple[int, float]]
+_Row = tuple[str, str, str]
 _COLUMNS = ("step", "name", "value")
+
+MOST_VALUES = 64
+"""How many of a projector's singular values are logged of one look."""
 
 
 class CurveLogger(Logger):  # type: ignore[misc]
     """Appends every number to one CSV with the columns step, name, value.
 
-    One line a number: new names need no new columns, and a resumed run appends. The steps between
-    its last checkpoint and its interruption stand there twice, with equal values.
+    One line a number: new names need no new columns, and a resumed run appends. What it logs again,
+    of the steps between its last checkpoint and its interruption, is written where it differs.
 
     Args:
         path: The file.
@@ -32,7 +38,8 @@ class CurveLogger(Logger):  # type: ignore[misc]
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self._last: list[tuple[int | None, str, str]] = []
+        self._last: list[_Row] = []
+        self._former: set[_Row] | None = None  # of this step and later ones, once it is known
 
     @property
     def name(self) -> str:
@@ -50,13 +57,65 @@ class CurveLogger(Logger):  # type: ignore[misc]
     @rank_zero_only  # type: ignore[untyped-decorator]
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Appends the numbers of one step, in a single write; the same again are one entry."""
-        rows = [(step, name, repr(float(v))) for name, v in metrics.items() if name != "epoch"]
+        if self._former is None:
+            self._former = _mended(self.path, step or 0)
+        rows = [(str(step), name, repr(float(v))) for name, v in metrics.items() if name != "epoch"]
         if rows == self._last:
             return
         self._last = rows
+        rows = [row for row in rows if row not in self._former]
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerows([_COLUMNS, *rows] if new else rows)
+
+
+def _mended(path: Path, start: int) -> set[_Row]:
+    """Cuts an incomplete last line off a log that is gone on with.
+
+    Returns:
+        Its entries from a step on.
+    """
+    if not path.exists():
+        return set()
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if not whole:
+        path.unlink()
+    elif len(whole) < len(content):
+        os.truncate(path, len(whole))
+    rows = (row for row in _rows(whole) if len(row) == len(_COLUMNS) and row[0].isdigit())
+    return {(step, name, value) for step, name, value in rows if int(step) >= start}
+
+
+def _rows(content: bytes) -> Iterator[list[str]]:
+    """The lines of a log, but for a last one that was cut short."""
+    text = content[: content.rfind(b"\n") + 1].decode(errors="replace")
+    return csv.reader(io.StringIO(text, newline=""))
+
+
+class Begin(Callback):  # type: ignore[misc]
+    """Makes the run's folder and its logs once everything is set up.
+
+    A run that cannot begin, for want of a tap or of channels, so leaves nothing behind.
+
+    Args:
+        folder: Of the run.
+        loggers: Which write into it.
+        afresh: Files of a former attempt that are no part of this run.
+    """
+
+    def __init__(self, folder: Path, loggers: Sequence[Logger], afresh: Sequence[Path]) -> None:
+        self.folder, self.loggers, self.afresh = folder, list(loggers), afresh
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hands the loggers to the trainer, which has waited for them."""
+        if trainer.fast_dev_run:
+            return
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.afresh:
+                path.unlink(missing_ok=True)
+        trainer.loggers = self.loggers
 
 
 # A run of few steps is looked at, too, and what happens first happens quickly.
@@ -121,27 +180,45 @@ def log_observations(
     The terms of the decomposition, `transfer`, `regularisation` and `total`; the effective ranks
     `projector_rank` and `student_rank` (not centred); `energy`, its shares `transfer_share` and
     `regularisation_share`; `cka`; `centred_rank`; `energy_left` and `rank_left` of the first
-    observation. The projector's singular values are a histogram for TensorBoard, and
-    `singular_values/0`, `singular_values/1`, … in the CSV.
+    observation. The projector's singular values that are more than rounding are a histogram for
+    TensorBoard, and `singular_values/0`, `singular_values/1`, … in the CSV, to six digits; of more
+    than `MOST_VALUES`, so many that are evenly spread, with the first and the last, each under its
+    own number.
     """
     for name, observation in observations.items():
         numbers = _numbers(observation)
         terms = observation.decomposition
-        spectrum = [] if terms is None else terms.singular_values.tolist()
+        spectrum: list[float] = []
+        if terms is not None:  # of a projector of zeros, one
+            spectrum = terms.singular_values[: max(1, int(terms.rank))].tolist()
         for logger in loggers:
             logger.log_metrics({f"spectra/{name}/{key}": v for key, v in numbers.items()}, step)
             if isinstance(logger, TensorBoardLogger) and spectrum:
                 tag = f"spectra/{name}/singular_values"
                 logger.experiment.add_histogram(tag, torch.tensor(spectrum), step)
             elif isinstance(logger, CurveLogger):
-                values = {f"spectra/{name}/singular_values/{i}": v for i, v in enumerate(spectrum)}
+                values = {
+                    f"spectra/{name}/singular_values/{i}": float(f"{spectrum[i]:.6g}")
+                    for i in spread(len(spectrum), MOST_VALUES)
+                }
                 logger.log_metrics(values, step)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of the places 0 to count - 1, evenly spread, both ends among them.
+
+    >>> spread(3, 5), spread(10, 4)
+    ([0, 1, 2], [0, 3, 6, 9])
+    """
+    if count <= most:
+        return list(range(count))
+    return [round(place * (count - 1) / (most - 1)) for place in range(most)]
 
 
 def _numbers(observation: Observation) -> dict[str, float]:
     found = {
         "energy": observation.energy,
-        "centred_rank": observation.effective_rank,
+        "centred_rank": observation.centred_rank,
         "energy_left": observation.energy_left,
         "rank_left": observation.rank_left,
     }
@@ -151,7 +228,7 @@ def _numbers(observation: Observation) -> dict[str, float]:
             "transfer": terms.transfer,
             "regularisation": terms.regularisation,
             "total": terms.total,
-            "projector_rank": terms.effective_rank,
+            "projector_rank": terms.projector_rank,
             "student_rank": terms.student_rank,
             "transfer_share": terms.transfer_share,
             "regularisation_share": terms.regularisation_share,
@@ -163,18 +240,27 @@ def _numbers(observation: Observation) -> dict[str, float]:
 def read_curves(path: Path) -> dict[str, Curve]:
     """Every logged number by name, in the order of its steps; of a repeated step, the last.
 
+    A last line without its end was cut short when the run was stopped, and is left out.
+
     Raises:
-        DataError: when there is no such file, or a line of it cannot be read.
+        DataError: when there is no such file, it is empty, or a line of it cannot be read.
     """
     if not path.is_file():
         raise DataError(f"There is no log at '{path}'. Give the folder of a finished run.")
+    lines = _rows(path.read_bytes())
+    head = next(lines, None)
+    if head is not None and tuple(head) != _COLUMNS:
+        raise DataError(f"'{path}' has a line that is no log entry: {head}.")
     curves: dict[str, dict[int, float]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                if len(row) != len(_COLUMNS):
-                    raise ValueError
-                curves.setdefault(row["name"], {})[int(row["step"])] = float(row["value"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(f"'{path}' has a line that is no log entry: {row}.") from error
+    for row in lines:
+        try:
+            step, name, value = row
+            curves.setdefault(name, {})[int(step)] = float(value)
+        except ValueError as error:
+            raise DataError(f"'{path}' has a line that is no log entry: {row}.") from error
+    if not curves:
+        raise DataError(
+            f"'{path}' is empty: nothing was logged, or the file was cut off. Copy it again from "
+            "where the run was trained, or leave the run out."
+        )
     return {name: sorted(values.items()) for name, values in curves.items()}

@@ -1,7 +1,9 @@
 """Looking at the features of links while they train: their terms, their ranks, their collapse."""
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -10,7 +12,7 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
-from anyteacher.errors import CollapseWarning, ConfigError
+from anyteacher.errors import AnyteacherError, CollapseWarning, ConfigError, NonFiniteError
 from anyteacher.layout import to_rows
 from anyteacher.level import Compared
 from anyteacher.losses import Direction
@@ -35,7 +37,7 @@ class Observation:
 
     Attributes:
         energy: The mean square of the student's features, as they are compared.
-        effective_rank: Their effective rank, the mean row taken off; from 0 to the width.
+        centred_rank: Their effective rank, the mean row taken off; from 0 to the width.
         energy_left: The energy as a share of that of the first observation.
         rank_left: The effective rank likewise, as a share of the most that the rows allow.
         decomposition: Of the squared error between the compared features, whatever the link's loss;
@@ -43,7 +45,7 @@ class Observation:
     """
 
     energy: Float[Tensor, ""]
-    effective_rank: Float[Tensor, ""]
+    centred_rank: Float[Tensor, ""]
     energy_left: Float[Tensor, ""]
     rank_left: Float[Tensor, ""]
     decomposition: Decomposition | None = None
@@ -53,6 +55,9 @@ class CollapseGuard:
     """Warns when the student's features collapse: once for each level of a link.
 
     Features of zeros make an inverted link's loss zero too; only the task's loss opposes them.
+    Ranks of few rows and of many do not compare: an observation of fewer than half as many rows as
+    the first is not judged, and one of more than twice as many is a new first. Nor are features
+    that are not finite, which are for the loss to report.
 
     Args:
         energy: The share of the first observation's energy below which features have collapsed;
@@ -74,7 +79,7 @@ class CollapseGuard:
         self._warned: list[str] = []
 
     def left(
-        self, name: str, energy: Tensor, rank: Tensor, step: int | None
+        self, name: str, energy: Tensor, rank: Tensor, rows: int, step: int | None
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """What is left of the energy and the effective rank of a level's first observation.
 
@@ -84,13 +89,17 @@ class CollapseGuard:
             name: Of the level.
             energy: Its energy now, 0-dim.
             rank: Its effective rank now, 0-dim, as a share of the most that the rows allow.
+            rows: Of how many rows.
             step: For the warning; None outside of training, which is compared and nothing else.
         """
         now = {"energy": float(energy), "effective rank": float(rank)}
-        start = self._starts.get(name, now)
-        left = {key: now[key] / start[key] if start[key] > 0 else 1.0 for key in now}
-        if step is not None:
-            self._starts.setdefault(name, now)
+        seen = {**now, "rows": float(rows)}
+        start = self._starts.get(name, seen)
+        finite = all(map(math.isfinite, now.values()))
+        if step is not None and finite and (rows > 2 * start["rows"] or name not in self._starts):
+            start = self._starts[name] = seen
+        left = {key: 1.0 if start[key] == 0 else now[key] / start[key] for key in now}
+        if step is not None and finite and 2 * rows >= start["rows"]:
             fallen = [key for key, share in self.shares.items() if left[key] < share]
             if fallen and name not in self._warned:
                 self._warned.append(name)
@@ -139,23 +148,50 @@ class View(NamedTuple):
 
     @torch.no_grad()
     def projected(self) -> Tensor | None:
-        """The projected side (B, C, *grid); None where nothing is, or all levels are at once."""
+        """The projected side (B, C, *grid); None where nothing is, or all levels are at once.
+
+        Raises:
+            LayoutError: naming the link, when the features do not fit the projector.
+        """
         student, teacher = self.compared
         if self.projector is None or teacher is None:
             return None
-        if self.direction == "inverted":
-            return self.projector.towards(teacher, student)
-        return self.projector.towards(student, teacher)
+        before, after = (teacher, student) if self.direction == "inverted" else (student, teacher)
+        with self._blamed():
+            return self.projector.towards(before, after)
 
-    def decomposed(self, moments: Moments) -> Decomposition:
-        """The decomposition of its projector over the rows of some moments.
+    def decomposed(self, moments: Moments | None = None) -> Decomposition:
+        """The decomposition of its projector, over the rows of some moments or its own.
+
+        Args:
+            moments: Of the rows; None for those of this view, without the difference of moments.
 
         Raises:
             ConfigError: for a projector that is not linear.
+            LayoutError: for one that is fitted, where there are too few rows.
+            NonFiniteError: when a feature or the projector is infinite or not a number.
+
+        All name the link.
         """
-        weight, bias = cast("Projector", self.projector).affine()
+        projector = cast("Projector", self.projector)
         direction = cast("Projected", self.direction)
-        return decompose_moments(moments, weight, bias, direction=direction)
+        with self._blamed():
+            if moments is not None:
+                affine = projector.affine_over(moments)
+                return decompose_moments(moments, *affine, direction=direction)
+            rows = to_rows(self.compared.student), to_rows(cast("Tensor", self.compared.teacher))
+            if projector.batchwise:
+                affine = projector.affine_over(moments_of(self.compared))
+            else:
+                affine = projector.affine()
+            return decompose(*rows, *affine, direction=direction)
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except AnyteacherError as error:
+            raise type(error)(f"Link '{self.name}': {error}") from error
 
     @property
     def is_decomposable(self) -> bool:
@@ -183,8 +219,9 @@ def observed(view: View, guard: CollapseGuard, step: int | None) -> Observation:
     energy = total(precise(student).square().sum()) / count
     rank = effective_rank(student, centre=True, reduce=True)
     width = student.shape[1]
-    most = max(1, min(int(count) // width - 1, width))
-    left = guard.left(view.name, energy, rank / most, step)
+    rows = int(count) // width
+    most = max(1, min(rows - 1, width))
+    left = guard.left(view.name, energy, rank / most, rows, step)
     return Observation(energy, rank, *left, _decomposition(view))
 
 
@@ -199,9 +236,10 @@ def moments_of(compared: Compared) -> Moments:
 
 
 def _decomposition(view: View) -> Decomposition | None:
-    if view.projector is None or not view.is_decomposable:
+    if not view.is_decomposable:
         return None
-    if world_size() > 1:
-        return view.decomposed(moments_of(view.compared).reduced())
-    rows = to_rows(view.compared.student), to_rows(cast("Tensor", view.compared.teacher))
-    return decompose(*rows, *view.projector.affine(), direction=cast("Projected", view.direction))
+    shared = moments_of(view.compared).reduced() if world_size() > 1 else None
+    try:
+        return view.decomposed(shared)
+    except NonFiniteError:
+        return None  # the loss says so, unless it was told not to

@@ -1,8 +1,9 @@
 """How a student is optimised: AdamW, a warm-up, a cosine, clipping."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,24 +54,43 @@ class Optimization:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
     def build(
-        self,
-        weights: Iterable[nn.Parameter],
-        others: Iterable[nn.Parameter],
-        steps: int,
+        self, parameters: Mapping[str, nn.Parameter], weights: Collection[str], steps: int
     ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
         """The optimiser, and the schedule of its learning rate over so many steps.
 
         Args:
-            weights: What decays: matrices and kernels.
-            others: What does not: biases and the scales of normalisations.
+            parameters: What is trained, by name.
+            weights: The names of what decays: matrices and kernels, and not biases and the scales
+                of normalisations.
             steps: Of the whole training.
         """
         groups = [
-            {"params": list(weights), "weight_decay": self.weight_decay},
-            {"params": list(others), "weight_decay": 0.0},
+            {
+                "params": [p for name, p in parameters.items() if (name in weights) == decays],
+                "weight_decay": self.weight_decay if decays else 0.0,
+            }
+            for decays in (True, False)
         ]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: self.factor(step, steps)
         )
         return optimizer, schedule
+
+    def limit(self, parts: Iterable[nn.Module], whole: Any) -> None:
+        """Limits the gradient of each part by its own norm.
+
+        With one norm for all, a projector far from its optimum would shorten the student's steps,
+        and the sum over more terms could change the last bits even where a link's weight is 0.
+
+        Args:
+            parts: What is trained.
+            whole: What holds all of it; under FSDP it knows the norm across processes.
+        """
+        if not self.clip:
+            return
+        if hasattr(whole, "clip_grad_norm_"):
+            whole.clip_grad_norm_(self.clip)
+            return
+        for part in parts:
+            nn.utils.clip_grad_norm_(list(part.parameters()), self.clip)

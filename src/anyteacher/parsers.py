@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter,
 from lightning.pytorch import Trainer
 from torch import nn
 
-from anyteacher import commands, findings
+from anyteacher import commands, export, findings
 from anyteacher import data as _data  # noqa: F401  (its classes become known by name)
 from anyteacher import tasks as _tasks  # noqa: F401
 from anyteacher.data.loading import DataModule
@@ -100,6 +100,32 @@ def _predict(parser: ArgumentParser) -> Handler:
     return commands.predict
 
 
+def _export(parser: ArgumentParser) -> Handler:
+    parser.add_argument("run", type=Path, help="Folder of a run made by `fit`.")
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        default=["safetensors"],
+        help="One or several of safetensors, torch (torch.export), onnx.",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=None, help="Folder to write; export in the run."
+    )
+    parser.add_argument("--weights", type=Path, default=None, help="Instead of the best student.")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        default=None,
+        help="Height and width, where a format or model needs them fixed; those of training.",
+    )
+    parser.add_argument(
+        "--check", type=bool, default=True, help="Whether files are compared with the student."
+    )
+    _add_experiment(parser)
+    return export.export
+
+
 def _check_data(parser: ArgumentParser) -> Handler:
     _add_experiment(parser)
     return commands.check_data
@@ -164,6 +190,7 @@ _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "validate": _evaluation("val"),
     "test": _evaluation("test"),
     "predict": _predict,
+    "export": _export,
     "data": _check_data,
     "analyze": _analyze,
     "taps": _taps,
@@ -207,6 +234,8 @@ def make_parser(command: str, description: str) -> tuple[ArgumentParser, Handler
         parser.usage = "anyteacher data check CONFIG [--data.SETTING VALUE …]"
     elif command == "predict":
         parser.usage = "anyteacher predict RUN --images FOLDER [--SETTING VALUE …]"
+    elif command == "export":
+        parser.usage = "anyteacher export RUN [--format FORMAT …] [--output FOLDER] [--SETTING …]"
     elif command == "analyze":
         parser.usage = "anyteacher analyze RUN … [--output FILE] [--images N]"
     return parser, handler

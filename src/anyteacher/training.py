@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
 from anyteacher.connection import Connection
 from anyteacher.data.loading import DataModule
@@ -59,8 +60,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self.images_norm = images_norm or ImageNorm()
         self._seed: int | None = None
         self._weights: set[str] = set()
-        self.val_metrics = task.metrics().clone(prefix="val/")
-        self.test_metrics = task.metrics().clone(prefix="test/")
+        self.metrics = nn.ModuleDict()
         for name, part in zip(("_scale", "_shift"), ImageNorm().to(self.images_norm), strict=True):
             self.register_buffer(name, part, persistent=False)
         self.distiller = Distiller(student, {}, [], images_norm=self.images_norm)
@@ -71,11 +71,14 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return self.distiller.student
 
     def setup(self, stage: str) -> None:
-        """Finds the sizes on training images, before the optimiser and any wrapper see them."""
+        """Finds the sizes on training images before any wrapper does; makes the metrics."""
         if stage == "fit" and self._links and not self.distiller.links:
             self.connect(self.trainer.datamodule)
+        split = "test" if stage == "test" else "val"
+        if split not in self.metrics:
+            self.metrics[split] = self.task.metrics().clone(prefix=f"{split}/")
         # Known before a wrapper flattens and shards them.
-        self._weights = {n for n, p in self.distiller.named_parameters() if p.ndim > 1}
+        self._weights = {n for n, p in self.named_parameters() if p.ndim > 1}
 
     def connect(self, data: DataModule) -> None:
         """Finds the links' sizes and calibrates random teachers on the first training images."""
@@ -118,7 +121,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the seed of the run, and what the task had learned."""
         self._seed = checkpoint["seed"]
-        self.task.resume(checkpoint["task"])
+        self.task.resume(checkpoint.get("task", {}))  # older ones have no such entry
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
@@ -130,7 +133,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
             observe=self._looks.at(self.global_step),
         )
         log_observations(self.trainer.loggers, output.observations, self.global_step)
-        terms = self.task.terms(output.prediction, batch)
+        terms = self.task.terms(output.prediction, batch, self)
         task_loss = torch.stack(list(terms.values())).sum()
         loss: Tensor = task_loss + output.total
         if not torch.isfinite(loss):
@@ -145,55 +148,52 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         self._log_step(self.global_step)
         return loss
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Makes a step, and then lets what learns beside the student make its own."""
+        super().optimizer_step(*args, **kwargs)
+        self.task.stepped()
+
     def _log_step(self, step: int) -> None:
         """Names the step for all loggers: Lightning's own count differs in some resumed runs."""
         self.log("step", torch.tensor(step, dtype=torch.float64))
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Adds a batch to the validation metrics."""
-        self.task.update(self.val_metrics, self(batch["image"]), batch)
+        self.task.update(self._measured("val"), self(batch["image"]), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
         if self.trainer.state.fn == "fit":
             self._log_step(self.global_step - 1)
-        self.log_dict(self.val_metrics.compute(), prog_bar=False)
-        self.val_metrics.reset()
+        self._report("val")
 
     def test_step(self, batch: Batch, index: int) -> None:
         """Adds a batch to the test metrics."""
-        self.task.update(self.test_metrics, self(batch["image"]), batch)
+        self.task.update(self._measured("test"), self(batch["image"]), batch)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test metrics."""
-        self.log_dict(self.test_metrics.compute())
-        self.test_metrics.reset()
+        self._report("test")
 
-    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Limits the student's gradient by its own norm, and the projectors' by theirs.
+    def _measured(self, split: str) -> MetricCollection:
+        return cast("MetricCollection", self.metrics[split])
 
-        With one norm for both, a projector far from its optimum would shorten the student's steps,
-        and the sum over more terms could change the last bits even where a link's weight is 0.
-        """
-        limit = self.optimization.clip
-        if not limit:
-            return
-        if hasattr(self.trainer.model, "clip_grad_norm_"):  # FSDP: the norm spans the processes
-            self.trainer.model.clip_grad_norm_(limit)
-            return
-        for module in (self.student, self.distiller.connections):
-            nn.utils.clip_grad_norm_(list(module.parameters()), limit)
+    def _report(self, split: str) -> None:
+        self.log_dict(self._measured(split).compute())
+        self._measured(split).reset()
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        """Limits the gradients of the student, of the projectors and of what the task learns."""
+        parts = (self.student, self.distiller.connections, self.task)
+        self.optimization.limit(parts, self.trainer.model)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW over the student and the projectors, and the schedule of its learning rate."""
-        trained = [
-            (name.replace("_fsdp_wrapped_module.", ""), parameter)
-            for name, parameter in self.distiller.named_parameters()
+        """AdamW over all that is trained, and the schedule of its learning rate."""
+        trained = {
+            name.replace("_fsdp_wrapped_module.", ""): parameter
+            for name, parameter in self.named_parameters()
             if parameter.requires_grad
-        ]
-        optimizer, schedule = self.optimization.build(
-            [parameter for name, parameter in trained if name in self._weights],
-            [parameter for name, parameter in trained if name not in self._weights],
-            int(self.trainer.estimated_stepping_batches),
-        )
+        }
+        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer, schedule = self.optimization.build(trained, self._weights, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

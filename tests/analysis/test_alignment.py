@@ -25,12 +25,25 @@ def test_the_matrix_is_the_alignment_of_each_pair_over_all_batches():
     assert (names, others) == (["a", "b"], ["c", "a"])
     for i, mine in enumerate(students.values()):
         for j, other in enumerate(teachers.values()):
+            size = [min(mine.shape[axis], other.shape[axis]) for axis in (2, 3)]
             rows = [
-                F.adaptive_avg_pool2d(f.double(), (2, 2)).permute(0, 2, 3, 1).reshape(24, -1)
+                F.adaptive_avg_pool2d(f.double(), size).movedim(1, -1).flatten(0, 2)
                 for f in (mine, other)
             ]
             assert float(matrix[i, j]) == pytest.approx(float(cka(*rows)))
             assert float(matrix[i, j]) == pytest.approx(float(Moments.of(*rows).cka()))
+
+
+def test_a_vector_among_the_features_leaves_the_maps_their_positions():
+    maps = {"a": torch.randn(9, 3, 4, 4)}, {"b": torch.randn(9, 2, 4, 4)}
+    alone, beside = Alignment(), Alignment()
+    alone.add(*maps)
+    vector = torch.randn(9, 5)
+    beside.add({**maps[0], "v": vector}, {**maps[1], "w": vector})
+    values = beside.matrix()[2]
+    assert float(values[0, 0]) == float(alone.matrix()[2])
+    pooled = maps[0]["a"].mean((2, 3))
+    assert float(values[0, 1]) == pytest.approx(float(cka(pooled, vector)), rel=1e-5)
 
 
 def test_a_feature_is_aligned_with_itself_and_not_with_noise():

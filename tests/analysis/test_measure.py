@@ -58,7 +58,9 @@ def test_one_link_over_several_batches_is_the_features_as_a_whole(images, direct
     expected = decompose(student, teacher, weight, bias, direction=direction)
     assert float(measured.decomposition.total) == pytest.approx(float(expected.total), rel=1e-5)
     by_hand = directions_of(Moments.of(projected, teacher), direction=direction)
-    assert torch.allclose(measured.directions.use, by_hand.use, rtol=1e-4, atol=1e-6)
+    for values in ("teacher", "projected", "kept"):
+        ours, theirs = (getattr(found, values) for found in (measured.directions, by_hand))
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     rank = effective_rank(student, centre=True)
     assert measured.student_rank == pytest.approx(float(rank), rel=1e-5)
     assert {name: tuple(p.shape) for name, p in measured.pictures.items()} == {
@@ -129,6 +131,22 @@ def test_levels_and_links_are_told_apart_and_every_tap_is_aligned_once(images):
     assert (students, teachers) == (["0", "2"], ["a: 2", "a: 3", "b: 2"])
     assert float(matrix[1, 1]) == pytest.approx(found.links[1].cka)
     assert float(matrix[1, 2]) == pytest.approx(found.links[2].cka)
+
+
+def test_the_matrix_agrees_with_every_link_whatever_else_is_compared(images):
+    links = [
+        at.Link("2", "2", name="maps"),
+        at.Link("2", "3", compare="pooled", name="pooled"),
+        at.Link("3", "2", name="other"),
+    ]
+    found = measure(distiller(*links), [images])
+    students, teachers, values = found.alignment
+    assert (students, teachers) == (["2", "2 (pooled)", "3"], ["2", "3 (pooled)"])
+    for measured, place in zip(found.links, ((0, 0), (1, 1), (2, 0)), strict=True):
+        assert float(values[place]) == measured.cka
+    alone = measure(distiller(links[0]), [images])
+    assert float(alone.alignment[2]) == pytest.approx(float(values[0, 0]))
+    assert float(values[0, 0]) != pytest.approx(float(values[1, 0]), abs=1e-3)
 
 
 def test_modes_and_weights_are_left_as_they_were(images):

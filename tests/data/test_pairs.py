@@ -36,3 +36,20 @@ def test_what_is_no_pair_is_named(tmp_path):
     (root / "B" / "train" / "2.bmp").unlink()
     with pytest.raises(DataError, match=r"1 of 3 images have no file .* the first is 2.png"):
         PairsData(root).source("train")
+
+
+def test_bars_are_unknown_in_the_picture_to_be_made(tmp_path):
+    data = PairsData(layouts.aligned(tmp_path), size=(16, 40), fit="pad")
+    data.setup("fit")
+    sample = data.val[0]
+    height, width = layouts.picture(0).shape[:2]
+    assert 40 - round(width * 16 / height) == sample["target"].isnan().all(0).all(0).sum()
+    assert sample["target"].isnan().any(0).sum() == 16 * (40 - round(width * 16 / height))
+    assert (sample["image"][:, sample["target"][0].isnan()] == 0).all()
+    for place in range(3):  # drawn ones, mirrored or not
+        sample = data.train[place]
+        bars = sample["target"].isnan()
+        assert bars.any()
+        # The picture and what is to be made of it are each other's negatives.
+        total = (sample["image"] + sample["target"])[~bars]
+        torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=3 / 255)

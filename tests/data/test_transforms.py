@@ -177,7 +177,12 @@ def test_what_cannot_be_right_is_refused():
 def test_a_target_is_moved_as_the_image_is():
     target = ramp(6, 9)["image"].flip(0)
     moved = seen(View((1, 2, 5, 7), (8, 12), (1, 1, 6, 10), mirrored=True), target=target)
-    assert torch.equal(moved["target"][[1, 2]], moved["image"][[1, 0]])
+    outside = torch.ones(8, 12, dtype=torch.bool)
+    outside[1:7, 1:11] = False  # its place in the view, from left to right and back
+    assert torch.equal(moved["target"].isnan(), outside.expand(3, -1, -1))
+    assert torch.equal(moved["target"][[1, 2]][:, ~outside], moved["image"][[1, 0]][:, ~outside])
+    moved = seen(View((1, 2, 5, 7), (8, 12), (0, 0, 6, 10), mirrored=True), target=target)
+    assert moved["target"].isnan().all(0).all(0).tolist() == [True] * 2 + [False] * 10
 
 
 def test_torchvisions_transforms_move_these_kinds_too():

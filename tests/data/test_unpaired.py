@@ -2,7 +2,7 @@ import layouts
 import pytest
 import torch
 
-from anyteacher.data import Place, UnpairedData
+from anyteacher.data import Augmentation, Place, UnpairedData
 from anyteacher.errors import ConfigError, DataError
 
 
@@ -40,6 +40,9 @@ def test_the_other_direction_and_what_is_wrong(tmp_path):
         UnpairedData(root, "B")
     with pytest.raises(ConfigError, match=r"leave val_share at 0, not 0.5"):
         UnpairedData(root, val_share=0.5)
+    for settings in ({"fit": "pad"}, {"augmentation": Augmentation(zoom=(0.8, 1.0))}):
+        with pytest.raises(ConfigError, match="Bars around a picture would be taken for a part"):
+            UnpairedData(root, **settings)
     (root / "trainA").rename(root / "other")
     with pytest.raises(DataError, match=r"There is no folder .*trainA"):
         UnpairedData(root).source("train")

@@ -63,6 +63,7 @@ def measured():
             "student_tap": "a",
             "direction": "inverted",
             "projector": "Linear",
+            "regularizer": "",
             "rows": 64,
             "student": torch.tensor([4.0, 2.0, 1.0]).double(),
             "teacher": torch.tensor([5.0, 3.0, 1.0, 1.0]).double(),
@@ -71,8 +72,7 @@ def measured():
             "directions": Directions(
                 torch.tensor([0.5, 0.3, 0.1, 0.1]).double(),
                 torch.tensor([0.75, 0.0, 0.25, 0.0]).double(),
-                torch.tensor([0.6, 0.0, 1.0, 0.001]).double(),
-                0.625,
+                torch.tensor([1.0, 0.0, 1.0, 0.25]).double(),
             ),
             "pictures": {side: torch.randn(4, 3, 4, 4) for side in ("teacher", "student")},
         }

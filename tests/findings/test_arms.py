@@ -1,3 +1,4 @@
+import math
 import statistics
 
 import pytest
@@ -102,6 +103,25 @@ def test_arms_of_other_metrics_or_without_a_value_are_not_compared(finding):
     a = finding("r/a", tested={"top1": 0.5})
     assert compared(arms_of([a, finding("r/b", monitor="miou", settings=WEIGHT)])) is None
     assert compared(arms_of([a, finding("r/b", settings=WEIGHT)])) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_run_without_a_finite_value_takes_its_arm_alone_out(finding, bad):
+    other = {"distillation": {"links": [], "weight": 3.0}}
+
+    def found(worse):
+        three = [finding(f"r/c-{s}", seed=s, tested={"top1": 0.7}, settings=other) for s in (0, 1)]
+        two = [finding(f"r/b-{s}", seed=s, tested={"top1": v}, settings=WEIGHT) for s, v in worse]
+        one = [finding(f"r/a-{s}", seed=s, tested={"top1": 0.1 * s}) for s in (0, 1)]
+        return compared(arms_of([*one, *two, *three]))
+
+    result = found([(0, 0.5), (1, bad)])
+    assert (set(result.pairs), result.unpaired) == ({"c"}, {"b": 2})
+    ((run, value),) = result.failed
+    assert run.folder.name == "b-1"
+    assert value == pytest.approx(bad, nan_ok=True)
+    # One that no seed of the first arm meets changes nothing.
+    assert set(found([(0, 0.5), (1, 0.6), (2, bad)]).pairs) == {"b", "c"}
 
 
 def test_the_settings_in_which_arms_differ(finding):

@@ -1,12 +1,15 @@
 """`anyteacher analyze` as a person uses it."""
 
+import json
+import math
 import re
 import shutil
 import xml.etree.ElementTree as ET
 
 import browser
 import pytest
-from fits import fit
+import torch
+from fits import ALONE, TRAILING, fit
 
 from anyteacher import cli
 
@@ -69,8 +72,40 @@ def test_arms_are_compared_seed_by_seed(call, runs, tmp_path):
     if browser.BROWSER is not None:
         assert browser.complaints(path, tmp_path) == []
         assert browser.not_drawn(browser.seen(path, tmp_path, width=500)) == []
+        assert browser.seen(path, tmp_path, width=1100)["scrolls"] == []
     for folder in runs.values():
         (folder / "test.json").unlink()
+
+
+def test_a_run_without_a_finite_result_is_named_and_the_page_is_written(call, runs, tmp_path):
+    copies = [moved(runs[name], tmp_path / name) for name in ("alone-0", "alone-1")]
+    copies += [moved(runs[name], tmp_path / name) for name in ("taught-0", "taught-1")]
+    log = copies[3] / "curves.csv"
+    log.write_text(re.sub(r"(?m)^(\d+,val/top1),.*$", r"\1,nan", log.read_text()))
+    status, out, _ = call(*copies, f"--output={tmp_path / 'page.html'}")
+    assert status == 0
+    assert f"the run in `{copies[3]}` has nan for it" in out
+    shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
+    assert f"the run in {copies[3]} has nan for it" in shown
+    assert "– (nan)" in shown
+    assert "The features of taught" in shown
+
+
+def test_features_that_are_not_finite_leave_the_other_runs_their_page(call, runs, tmp_path):
+    broken = moved(runs["taught-0"], tmp_path / "taught-0")
+    path = broken / "checkpoints" / "best.ckpt"
+    state = torch.load(path, weights_only=True)
+    weight = next(w for n, w in state["state_dict"].items() if "student." in n and w.ndim == 4)
+    weight.fill_(math.nan)
+    torch.save(state, path)
+    status, _, error = call(broken)
+    assert status == 2
+    assert "infinite or not a number" in error
+    status, _, _ = call(broken, runs["taught-1"], f"--output={tmp_path / 'page.html'}")
+    assert status == 0
+    shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
+    assert f"The features of {broken} were not measured: Link 'stages.1<-" in shown
+    assert "pictures, are of seed 1" in shown
 
 
 def test_several_runs_have_their_page_beside_them(call, runs):
@@ -97,6 +132,24 @@ def test_arms_of_other_tasks_are_shown_and_not_compared(call, runs, tmp_path):
     assert "The arms are not compared: they have no common metric" in out
     shown = " ".join("".join(page_of(tmp_path / "page.html").itertext()).split())
     assert "The features of depthIt has no links" in shown
+
+
+def test_a_page_of_many_links_of_all_kinds_has_room_for_its_tables(call, tmp_path):
+    links = [
+        {"student": "stages.1", "teacher": "stages.1"},
+        {"student": "stages.0", "teacher": "stages.0", "direction": "traditional"},
+        {"student": "stages.1", "teacher": "stages.0", "compare": "pooled", "loss": "CKA"},
+        {"student": "stages.1", "loss": TRAILING},
+    ]
+    folder = fit(tmp_path / "many", f"--distillation.links={json.dumps(links)}")
+    alone = fit(tmp_path / "alone", *ALONE)
+    path = tmp_path / "page.html"
+    assert call(alone, folder, f"--output={path}")[0] == 0
+    shown = " ".join("".join(page_of(path).itertext()).split())
+    assert "regulariser" in shown
+    assert "4 free" in shown
+    if browser.BROWSER is not None:
+        assert browser.seen(path, tmp_path, width=1000)["scrolls"] == []
 
 
 def test_the_same_page_comes_again(call, runs, tmp_path):

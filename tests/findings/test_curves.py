@@ -1,10 +1,15 @@
+import io
 import math
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from anyteacher.findings import curves
 from anyteacher.findings.arms import Arm
-from anyteacher.report import HeatMap, LineChart
+from anyteacher.logs import spread
+from anyteacher.report import HeatMap, LineChart, Panel
 
 
 def values(chart: LineChart):
@@ -80,6 +85,31 @@ def test_the_heat_map_has_a_panel_a_seed(arm):
     ]
     assert chart.panels[1].values[:, 0].tolist() == [2.0 * (12 - i) for i in range(12)]
     assert curves.spectrum(arm({}), "l") is None
+
+
+def test_the_heat_map_fills_what_was_not_logged_of_a_step(arm):
+    values = {0: {0: 8.0, 3: 8.0, 6: 4.0}, 4: {0: 0.5, 3: 0.25}, 2: {3: 4.0}, 3: {0: 1.0}}
+    log = {f"spectra/l/singular_values/{n}": sorted(c.items()) for n, c in values.items()}
+    (panel,) = curves.spectrum(arm(log), "l").panels
+    assert (list(panel.x), panel.rows) == ([0, 3, 6], (1, 3, 4, 5))
+    # Between 8 and 1, of which it is the second of three steps: 8^(1/3) = 2. Then 4 and 0.25, the
+    # first of two steps: 1. What no value of the step reaches is zero.
+    expected = [[8.0, 2.0, 1.0, 0.5], [8.0, 4.0, 1.0, 0.25], [4.0, 0.0, 0.0, 0.0]]
+    assert panel.values.T.tolist() == [pytest.approx(column) for column in expected]
+
+
+def test_the_heat_map_of_a_wide_projector_is_that_of_all_its_values(tmp_path):
+    """What is logged of 300 values, drawn, is within a step of the scale of all of them."""
+    whole = torch.logspace(0, -3, 300).double()[:, None] * torch.tensor([1.0, 0.5])
+    kept = spread(300, 64)
+    rows = tuple(place + 1 for place in kept)
+
+    def drawn(*arguments):
+        one = Panel("a", [0, 1], *arguments)
+        picture = HeatMap("t", "x", "y", "z", [one])._picture(one)
+        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+
+    assert np.abs(drawn(whole[kept], rows) - drawn(whole)).max() <= 6
 
 
 def test_arms_keep_their_place_where_they_logged_nothing(arm):

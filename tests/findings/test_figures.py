@@ -44,22 +44,35 @@ def test_used_and_dropped_directions(measured, direction, label):
     assert list(chart.bars[0].values) == pytest.approx([50, 30, 10, 10])
     assert list(chart.bars[1].values) == pytest.approx([75, 0, 25, 0])
     assert chart.marked == [False, True, False, True]
-    assert chart.note.startswith(
-        "2 of 4 directions are dropped, with 40.0 % of the teacher's energy: for the energy that "
-        "they hold, less than 1 % passes"
+    read = {
+        "inverted": "can be read back from the projected feature by a linear map. Of the "
+        "teacher's whole energy 62.5 % can.",
+        "traditional": "is reproduced by the projected student. Of the teacher's whole energy "
+        "62.5 % is.",
+    }
+    assert chart.note == (
+        "2 of 4 directions are dropped, with 40.0 % of the teacher's energy: less than 50 % of "
+        f"their variance {read[direction]}"
     )
-    assert "can read 62.5 % of the teacher's energy back" in chart.note
+
+
+def test_what_is_kept_and_passes_faintly_is_told(measured):
+    shares, ones = torch.tensor([0.5, 0.5]).double(), torch.ones(2).double()
+    found = Directions(shares, torch.tensor([1.0, 0.004]).double(), ones)
+    note = figures.directions(measured(directions=found)).note
+    assert note.startswith("0 of 2 directions are dropped, with 0.0 %")
+    assert "1 more pass faintly, with less than 1 % of the mean gain" in note
 
 
 def test_of_many_directions_the_first_are_shown(measured):
     shares = torch.full((100,), 0.01).double()
-    chart = figures.directions(measured(directions=Directions(shares, shares, 100 * shares, 1.0)))
+    chart = figures.directions(measured(directions=Directions(shares, shares, 100 * shares)))
     assert len(chart.bars[0].values) == len(chart.marked) == 32
     assert "0 of 100 directions" in chart.note
     assert chart.note.endswith("The first 32 are shown.")
     assert figures.directions(measured(directions=None)) is None
     none = torch.zeros(0).double()
-    assert figures.directions(measured(directions=Directions(none, none, none, 0.0))) is None
+    assert figures.directions(measured(directions=Directions(none, none, none))) is None
 
 
 def test_the_alignment_is_a_matrix(analysis, measured):
@@ -130,6 +143,10 @@ def test_less_detail_is_fewer_and_smaller_pictures(analysis):
     assert {Image.open(io.BytesIO(data)).size for data in block.rows[1][1]} == {(3, 3)}
 
 
+def test_the_least_detail_has_no_pictures(analysis):
+    assert figures.components(analysis(), LEVELS[-1]) is None
+
+
 def test_long_spectra_are_thinned_to_places_of_their_own(measured):
     chart = figures.energies(measured(student=torch.linspace(2, 1, 99).double()), 5)
     student = next(line for line in chart.series if line.label == "student")
@@ -157,7 +174,7 @@ def test_the_table_has_a_row_a_seed_and_leaves_out_what_is_nowhere(finding, anal
     def arm(*analyses):
         return Arm("a", tuple(finding(seed=s, analysis=a) for s, a in enumerate(analyses)))
 
-    table = figures.seeds_table(arm(analysis(), analysis(measured(cka=0.5))))
+    (table,) = figures.seeds_tables(arm(analysis(), analysis(measured(cka=0.5))))
     assert table.columns == ["seed", "student's rank", "CKA", "dropped", "recovered"]
     assert [row[0] for row in table.rows] == ["0", "1"]
     assert [row[2] for row in table.rows] == ["0.250", "0.500"]
@@ -165,8 +182,25 @@ def test_the_table_has_a_row_a_seed_and_leaves_out_what_is_nowhere(finding, anal
     energies = torch.tensor([4.0, 2.0, 1.0]) / 7
     rank = torch.exp(-(energies * energies.log()).sum())
     assert table.rows[0][1] == f"{rank:.1f}"
-    two = figures.seeds_table(arm(analysis(measured("x"), measured("y"))))
+    (two,) = figures.seeds_tables(arm(analysis(measured("x"), measured("y"))))
     assert [row[0] for row in two.rows] == ["x, 0", "y, 0"]
+
+
+def test_the_table_says_what_a_regulariser_leaves_free(finding, analysis, measured):
+    alone = {"teacher": None, "projected": None, "cka": None, "directions": None}
+    link = measured(regularizer="TrailingEnergy(8 channels, 4 free)", **alone)
+
+    def shown(*links, **options):
+        return figures.seeds_tables(Arm("a", (finding(analysis=analysis(*links), **options),)))
+
+    (table,) = shown(link)
+    assert table.columns == ["seed", "regulariser", "student's rank"]
+    assert table.rows[0][1] == "TrailingEnergy(8 channels, 4 free)"
+    assert shown(link, linked=False)[0].columns == ["seed", "student's rank"]
+    taught, alone = shown(measured("x"), link)
+    assert [row[0] for row in taught.rows] == ["x, 0"]
+    assert "regulariser" not in taught.columns
+    assert (alone.columns, alone.rows[0][0]) == (["link and seed", *table.columns[1:]], "a<-b, 0")
 
 
 def test_the_scale_of_the_pictures_is_one_of_greys(analysis):

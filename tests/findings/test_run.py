@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 import yaml
@@ -42,6 +43,16 @@ def test_the_best_validation_value_goes_by_the_metrics_direction(finding, mode, 
     assert finding(tested={"top5": 0.8}).tested is None
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize(
+    "order", [[math.nan, 0.5, 0.9], [0.9, 0.5, math.nan], [0.5, math.nan, 0.9]]
+)
+def test_the_best_value_is_one_that_is_a_number_in_any_order(finding, mode, order):
+    curves = {"val/top1": list(enumerate(order))}
+    assert finding(curves=curves, mode=mode).validated == (0.5 if mode == "min" else 0.9)
+    assert math.isnan(finding(curves={"val/top1": [(1, math.nan)]}, mode=mode).validated)
+
+
 def test_flattened_settings_have_every_leaf():
     nested = {"a": {"b": 1, "c": [{"d": 2}, 3]}, "e": None, "f": [], "g": {}}
     expected = {"a.b": 1, "a.c[0].d": 2, "a.c[1]": 3, "e": None, "f": [], "g": {}}
@@ -58,10 +69,15 @@ def test_what_is_no_run(tmp_path, runs):
 
 
 def test_settings_that_cannot_be_read_are_named(tmp_path):
-    (tmp_path / "config.yaml").write_text("a: [")
     (tmp_path / "student.safetensors").touch()
-    with pytest.raises(ConfigError, match=r"config\.yaml' cannot be read: .*expected"):
-        read_run(tmp_path)
+    for content, said in (
+        (b"a: [", r"cannot be read: .*expected"),
+        (b"a: \xff", "cannot be read: .*decode"),
+        (b"", "holds no settings"),
+    ):
+        (tmp_path / "config.yaml").write_bytes(content)
+        with pytest.raises(ConfigError, match=rf"config\.yaml' {said}"):
+            read_run(tmp_path)
 
 
 def test_a_run_given_twice_is_refused_under_any_name(runs, tmp_path):

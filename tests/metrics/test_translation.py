@@ -62,3 +62,18 @@ def test_small_pictures_and_none_are_refused() -> None:
     metric.update(torch.rand(0, 3, 16, 16), torch.rand(0, 3, 16, 16))
     with pytest.raises(DataError, match="no image to measure"):
         metric.compute()
+
+
+def test_what_is_not_known_does_not_count() -> None:
+    torch.manual_seed(0)
+    target, prediction = torch.rand(3, 3, 20, 24), torch.rand(3, 3, 20, 24)
+    target[0, :, :3], target[1, :, :, 20:], target[2] = math.nan, math.nan, math.nan
+    found, expected = TranslationMetrics(), TranslationMetrics()
+    found.update(prediction, target)
+    expected.update(prediction[:1, :, 3:], target[:1, :, 3:])
+    expected.update(prediction[1:2, ..., :20], target[1:2, ..., :20])
+    for name, value in expected.compute().items():
+        torch.testing.assert_close(found.compute()[name], value)
+    target[0, :, :10] = math.nan
+    with pytest.raises(DataError, match="11 x 11 pixels that are known"):
+        found.update(prediction, target)

@@ -1,4 +1,4 @@
-"""An adversary in one process and in two that share the batch: `adversary_parallel.py FOLDER`."""
+"""An adversary and a history in one process, and in two: `adversary_parallel.py FOLDER`."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 
 from anyteacher.tasks.adversary import Adversarial, Adversary
+from anyteacher.tasks.history import History
 
 
 def run(world: int, rank: int, meeting: Path) -> None:
@@ -16,10 +17,20 @@ def run(world: int, rank: int, meeting: Path) -> None:
     torch.manual_seed(0)
     adversary = Adversary(Adversarial(width=4, layers=2), channels=6)
     adversary.network.double()
-    batch = torch.rand(3, 4, 3, 16, 16, dtype=torch.float64)
+    batch = torch.rand(2, 4, 6, 16, 16, dtype=torch.float64)
     share = batch[:, rank::world]
-    losses = [float(adversary.learn(*share)) for _ in range(3)]
+    losses = []
+    for _ in range(3):
+        losses.append(float(adversary.learn(*share)))
+        adversary.step()
     state = adversary.network.state_dict()
+    history = History(4)
+    history.mixed(share[0])
+    kept = history.state()
+    assert torch.equal(kept, torch.cat([batch[0, first::world] for first in range(world)]))
+    resumed = History(4)
+    resumed.resume(kept)
+    assert torch.equal(torch.stack(resumed.pictures), torch.stack(history.pictures))
     torch.save((losses, state), meeting.with_name(f"{world}-{rank}.pt"))
     group.leave()
 

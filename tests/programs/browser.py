@@ -40,6 +40,8 @@ addEventListener("load", () => {
     });
   }
   document.body.dataset.seen = JSON.stringify({
+    scrolls: [...document.querySelectorAll(".scroll")]
+      .filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.getAttribute("aria-label")),
     seen, wide: document.documentElement.scrollWidth - innerWidth,
   });
 });
@@ -69,7 +71,8 @@ def seen(page: Path, folder: Path, *, width: int = 1280) -> dict[str, Any]:
 
     Under `seen`, for each figure: its kind, name and size, how many shapes in it have a size, the
     widths of its pictures (0 where one cannot be decoded), and whether all its texts have a size.
-    Under `wide`, by how many pixels the page is wider than the window.
+    Under `scrolls`, the names of the tables that have no room in it, and under `wide`, by how many
+    pixels the page is wider than the window.
     """
     text = page.read_text(encoding="utf-8")
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)

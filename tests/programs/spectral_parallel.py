@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from anyteacher.parallel import total
 from anyteacher.regularizers import EffectiveRank, LogDet, NuclearNorm, Regularizer, TrailingEnergy
-from anyteacher.spectral import Moments, closed_form, tracked_trailing_energy
+from anyteacher.spectral import Moments, tracked_trailing_energy
 
 PARTS = {2: ([9, 4], [1, 20], [0, 12]), 3: ([2, 9, 5], [7, 0, 1])}
 WIDTH = 6
@@ -55,16 +55,6 @@ def tracked(rows: Tensor) -> tuple[Tensor, list[Tensor]]:
     ]
 
 
-def fitted(rows: Tensor, batch: int, world: int) -> tuple[Tensor, list[Tensor]]:
-    """The loss of a closed-form projector, weighed by the share of the rows."""
-    model, teacher = student(), rows[:, :3] ** 2
-    z = model(rows)
-    weight = closed_form(teacher, z, ridge=0.1, reduce=True)
-    loss = (z - teacher @ weight.T).square().sum() * world / (batch * WIDTH)
-    loss.backward()
-    return weight.detach(), [p.grad for p in model.parameters()]
-
-
 def moments(rows: Tensor) -> tuple[Tensor, list[Tensor]]:
     with torch.no_grad():
         found = Moments.of(student()(rows), rows).reduced()
@@ -78,14 +68,11 @@ def same(counts: list[int], rank: int) -> None:
     rows = 1 + torch.randn(batch, 5, dtype=torch.float64, generator=generator)
     start = sum(counts[:rank])
     own = rows[start : start + counts[rank]]
-    runs = [*((lambda part, make=make: spectral(make, part)) for make in MADE), tracked]
-    ways = [(run, run) for run in runs]
-    ways += [(lambda part: fitted(part, batch, world), lambda part: fitted(part, batch, 1))]
-    for shared, alone in ways:
-        value, gradients = shared(own)
+    for run in [*((lambda part, make=make: spectral(make, part)) for make in MADE), tracked]:
+        value, gradients = run(own)
         for gradient in gradients:
             dist.all_reduce(gradient)
-        expected, whole = with_one(alone, rows)
+        expected, whole = with_one(run, rows)
         torch.testing.assert_close(value, expected, atol=1e-10, rtol=0)
         for mine, theirs in zip(gradients, whole, strict=True):
             torch.testing.assert_close(mine / world, theirs, atol=1e-10, rtol=0)

@@ -197,6 +197,21 @@ class TestAverages:
             projector(*pair(5))
         assert float(projector.rows) == 0
 
+    def test_a_batch_that_is_not_finite_is_not_kept(self):
+        projector = built(decay=0.5)
+        projector(*pair())
+        state = copy.deepcopy(projector.state_dict())
+        z_t, z_s = pair()
+        z_s[0, 0] = torch.nan
+        assert projector(z_t, z_s).isnan().any()
+        kept = projector.state_dict()
+        assert all(torch.equal(value, kept[name]) for name, value in state.items())
+        assert projector(*pair()).isfinite().all()
+
+    def test_they_are_one_state_for_all_processes(self):
+        with pytest.raises(ConfigError, match=r"decay=0\.5 averages .* reduce=False goes with"):
+            ClosedForm(decay=0.5, reduce=False)
+
 
 class TestRows:
     """How few are too few."""

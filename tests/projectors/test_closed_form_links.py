@@ -84,20 +84,42 @@ class TestLink:
         terms = loss.observations["fit"].decomposition
         assert float(terms.total) == pytest.approx(float(loss.losses["fit"].detach()), rel=1e-12)
 
+    @pytest.mark.parametrize("bias", [False, True])
     @pytest.mark.parametrize("decay", [0.0, 0.9])
-    def test_a_loader_decomposes_as_it_was_fitted_last(self, decay):
-        made = distiller(projector={"bias": True, "decay": decay})
-        with pytest.raises(LayoutError, match="has seen 0"):
-            at.decompose(made, [images()])
+    def test_a_loader_decomposes_with_the_averages_or_a_fit_to_all_of_it(self, decay, bias):
+        made = distiller(projector={"bias": bias, "decay": decay})
+        few = images(2)[..., :2, :2]
+        with pytest.raises(LayoutError, match=r"Link 'fit': .* has seen"):
+            at.decompose(made, [few])
         made(images())
-        weight, bias = made.connections[0].projector.affine()
+        state = copy.deepcopy(made.connections.state_dict())
         given = [images(seed=seed) for seed in (5, 6)]
         found = at.decompose(made, given)["fit"]
+        after = made.connections.state_dict()
+        assert all(torch.equal(value, after[name]) for name, value in state.items())
         with torch.no_grad():
             made.eval()
             rows = [view.compared for images in given for view in made.views(images)]
         z_s, z_t = (torch.cat([to_rows(level[side]) for level in rows]) for side in (0, 1))
-        assert float(found.total) == pytest.approx(float(F.mse_loss(z_s, z_t @ weight.T + bias)))
+        if decay:
+            weight, offset = made.connections[0].projector.affine()
+            projected = F.linear(z_t, weight, offset)
+        else:
+            projector = ClosedForm(bias=bias)
+            projector.build(z_t.shape[1], z_s.shape[1])
+            projected = projector.double()(z_t, z_s)
+        expected = float(F.mse_loss(z_s, projected))
+        assert float(found.total) == pytest.approx(expected, rel=1e-9)
+        assert float(found.transfer + found.regularisation) == pytest.approx(expected, rel=1e-9)
+
+    def test_looking_in_eval_mode_sees_the_fit_of_that_batch(self):
+        made = distiller()
+        made(images())
+        made.eval()
+        out = made(images(seed=9), observe=True)
+        (seen,) = out.observations.values()
+        loss = float(out.losses["fit"].detach())
+        assert float(seen.decomposition.total) == pytest.approx(loss, rel=1e-9)
 
     def test_each_level_has_its_own(self):
         made = distiller(["stem", "down"], ["stem", "down"])

@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).parents[1] / "programs" / "spectral_parallel.py"
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's files need a POSIX system")
 def test_unequal_parts_give_the_gradients_of_the_whole_batch(tmp_path):
-    """In two and in three processes, some of which have no row at all; the closed form too."""
+    """In two and in three processes, some of which have no row at all."""
     done = subprocess.run(
         [sys.executable, PROGRAM, tmp_path],
         capture_output=True,

@@ -59,6 +59,17 @@ def test_what_is_zero_or_tiny_has_the_last_colour_and_the_scale_says_so():
     assert "<span>0.25</span>" in heat(panel([[1.0], [0.25]])).html()
 
 
+def test_a_row_that_is_missing_looks_like_the_nearest_and_is_not_listed():
+    one = Panel("a", [0], torch.tensor([[1.0], [0.5], [0.1]]), rows=(1, 2, 8))
+    drawn, _ = pixels(heat(one).svg(one, 380))
+    reds = drawn[:, 0, 0].tolist()
+    assert len(reds) == 8
+    assert len(set(reds[1:5])) == len(set(reds[5:])) == 1
+    assert reds[0] > reds[1] > reds[5]
+    tree = ET.fromstring(heat(one).html())
+    assert [cell.text for cell in tree.iter("th") if cell.get("scope") == "row"] == ["1", "2", "8"]
+
+
 def test_what_is_not_a_number_is_grey():
     one = panel([[1.0, math.nan], [0.5, math.inf]])
     drawn, _ = pixels(heat(one).svg(one, 380))
@@ -124,6 +135,10 @@ def test_errors_of_heat_maps():
         Panel("a", [], torch.ones(1, 0))
     with pytest.raises(ConfigError, match="'a' do not rise"):
         Panel("a", [2, 2], torch.ones(1, 2))
+    with pytest.raises(ConfigError, match="'a' numbers 1 of 2 rows"):
+        Panel("a", [1], torch.ones(2, 1), rows=[4])
+    with pytest.raises(ConfigError, match="numbers of the panel 'a' do not rise"):
+        Panel("a", [1], torch.ones(2, 1), rows=[4, 1])
     for values in ([[0.0]], [[math.nan]], [[-1.0]]):
         with pytest.raises(ConfigError, match="no positive value in 1 panels"):
             heat(panel(values))

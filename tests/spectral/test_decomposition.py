@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyteacher.errors import LayoutError, NonFiniteError
+from anyteacher.errors import ConfigError, LayoutError, NonFiniteError
 from anyteacher.losses import cka
 from anyteacher.projectors import Linear, LowRank, Orthogonal
 from anyteacher.spectral import (
@@ -119,6 +119,28 @@ def test_over_batches_it_is_that_of_all_rows(kind, direction, widths):
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"direction": "sideways"}, "'inverted' or 'traditional', got 'sideways'"),
+        ({"direction": "inverte"}, "Did you mean inverted"),
+        ({"direction": "none"}, "got 'none'"),
+        ({"tolerance": -0.1}, r"from 0 to 1, got -0\.1"),
+        ({"tolerance": math.nan}, "from 0 to 1, got nan"),
+        ({"tolerance": 2.0}, r"from 0 to 1, got 2\.0"),
+    ],
+)
+def test_settings_that_mean_nothing(settings, message, unchecked):
+    z = torch.randn(9, 3)
+    weight = torch.eye(3)
+    for call in (
+        lambda: decompose(z, z, weight, **settings),
+        lambda: decompose_moments(Moments.of(z, z), weight, **settings),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            call()
+
+
 def test_what_is_said_of_projector_and_features():
     z_s, z_t = features(50, 4), features(50, 6, 1)
     weight, _, _ = projector("linear", z_s, z_t, "inverted")
@@ -127,7 +149,7 @@ def test_what_is_said_of_projector_and_features():
     torch.testing.assert_close(found.singular_values, values)
     shares = (values.square() / values.square().sum()).tolist()
     entropy = -sum(p * math.log(p) for p in shares)
-    assert float(found.effective_rank) == pytest.approx(math.exp(entropy))
+    assert float(found.projector_rank) == pytest.approx(math.exp(entropy))
     torch.testing.assert_close(found.energy, z_s.square().mean())
     torch.testing.assert_close(found.student_rank, effective_rank(z_s))
     torch.testing.assert_close(found.cka, 1 - cka(z_s, z_t))
@@ -172,7 +194,7 @@ def test_features_of_zeros_and_constants_have_no_share_of_nothing():
             found = decompose(z_s, z_t, torch.zeros(3, 3), direction=direction)
             for value in vars(found).values():
                 assert value.isfinite().all()
-            assert float(found.effective_rank) == 0
+            assert float(found.projector_rank) == 0
             assert float(found.transfer_share) == 0
             assert float(found.regularisation_share) == float(z_s.any())
 

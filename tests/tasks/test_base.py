@@ -3,7 +3,7 @@ import torch
 
 from anyteacher.errors import DataError
 from anyteacher.tasks import Classification, Depth, Segmentation
-from anyteacher.tasks.base import check_labels, resize, valid_mean
+from anyteacher.tasks.base import check_labels, valid_mean
 
 
 def test_valid_mean_of_each_image() -> None:
@@ -16,16 +16,6 @@ def test_valid_mean_of_each_image() -> None:
         sum(kept) / len(kept) if (kept := values[i][valid[i]].tolist()) else 0.0 for i in range(4)
     ]
     torch.testing.assert_close(valid_mean(values, valid), torch.tensor(slow))
-
-
-def test_resize_leaves_the_right_size_alone_and_keeps_planes() -> None:
-    x = torch.linspace(0, 1, 8).reshape(1, 1, 1, 8).expand(1, 1, 4, 8)
-    assert resize(x, (4, 8)) is x
-    wide = resize(x, (12, 24))
-    # A ramp stays a ramp away from the border: pixel centres are aligned, not corners.
-    steps = wide[0, 0, 5, 2:-2].diff()
-    torch.testing.assert_close(steps, torch.full_like(steps, 1 / 7 / 3))
-    torch.testing.assert_close(wide[0, 0, 5, 1::3], x[0, 0, 0])
 
 
 def test_check_labels() -> None:

@@ -6,11 +6,12 @@
 
 from anyteacher.analysis.alignment import Alignment, on_one_grid
 from anyteacher.analysis.components import Components, principal
-from anyteacher.analysis.directions import DROPPED, Directions, directions_of
+from anyteacher.analysis.directions import DROPPED, FAINT, Directions, directions_of
 from anyteacher.analysis.measure import Analysis, Measured, measure
 
 __all__ = [
     "DROPPED",
+    "FAINT",
     "Alignment",
     "Analysis",
     "Components",

@@ -27,7 +27,10 @@ def on_one_grid(
 
 
 class Alignment:
-    """Centred kernel alignment between all features of two sides, added up over batches."""
+    """Centred kernel alignment between all features of two sides, added up over batches.
+
+    Each pair is aligned on its own grid, whatever the others are like: see `on_one_grid`.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, str], Moments] = {}
@@ -39,11 +42,9 @@ class Alignment:
             students: Features (B, C, *grid) by name, the same names in every batch.
             teachers: Likewise, of the same images.
         """
-        rows = on_one_grid([*students.values(), *teachers.values()])
-        ours, theirs = rows[: len(students)], rows[len(students) :]
-        for student, mine in zip(students, ours, strict=True):
-            for teacher, other in zip(teachers, theirs, strict=True):
-                more, pair = Moments.of(mine, other), (student, teacher)
+        for student, mine in students.items():
+            for teacher, other in teachers.items():
+                more, pair = Moments.of(*on_one_grid([mine, other])), (student, teacher)
                 self._sums[pair] = self._sums[pair] + more if pair in self._sums else more
 
     def matrix(self) -> tuple[list[str], list[str], Float[Tensor, "s t"]]:

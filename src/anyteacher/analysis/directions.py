@@ -1,21 +1,27 @@
-"""Which of the teacher's principal directions a projector uses, and which it drops.
+"""Which of the teacher's principal directions pass a projector, and which are dropped.
 
 Take the teacher's centred features T (n, d_t), with covariance `T^T T / n = sum_i l_i q_i q_i^T`:
 direction q_i holds the share `l_i / sum_j l_j` of the teacher's energy. Let Y be the projected
-feature, centred as well. Each direction has a part of Y's energy:
+feature, centred as well. What is *kept* of a direction is the share of the variance of its scores
+`T q_i` that Y accounts for:
 
-- *inverted*, where Y is made from T: what comes out of direction i, `|q_i^T T^T Y / n|^2 / l_i`.
-  For a matrix, Y = T P, that is `l_i |q_i^T P|^2`. The scores `T q_i` are uncorrelated, so the
-  parts add up to the whole of Y's energy; for other projectors, to what of Y is linear in T.
-- *traditional*, where Y is made from the student to be like T: what lies along direction i,
-  `q_i^T Y^T Y q_i / n`. The parts add up to the whole where the directions are a whole basis.
+- *inverted*, where Y is made from T: what a linear map can read back from Y by least squares,
+  `q_i^T T^T Y (Y^T Y)^+ Y^T T q_i / (n l_i)`. All directions together keep at most rank(Y).
+- *traditional*, where Y is made from the student to be like T: what Y reproduces as it stands,
+  `1 - |(T - Y) q_i|^2 / (n l_i)`, and 0 where that is negative.
 
-The *use* of a direction is its part of Y's energy for each unit of its own, as a share of that of
-the direction where this is largest: 1 where the projector is strongest, 0 where nothing passes.
+Its mean, weighed by the energies l_i, is the share of the teacher's energy that is *recovered*. A
+direction is *dropped* where less than half of it is kept. So both agree: the directions that are
+dropped hold at most twice the energy that is not recovered, and the others at most twice the
+energy that is.
 
-A projector of low rank may use every principal direction a little. How much it lets through at all
-is told by what a linear map can read back from Y: the share of the teacher's energy that is
-*recovered* by least squares, `tr(T^T Y (Y^T Y)^+ Y^T T) / tr(T^T T)`.
+How strongly a direction passes is another question, since reading back undoes any gain. Each has a
+part of Y's energy: inverted, what comes out of it, `|q_i^T T^T Y / n|^2 / l_i`, which for a matrix
+is `l_i |q_i^T P|^2`; traditional, what lies along it, `q_i^T Y^T Y q_i / n`. With a matrix the
+parts of an inverted link add up to the whole of Y's energy, because the scores are uncorrelated;
+with another projector, to what of Y is linear in T. Those of a traditional link do where the
+directions are a whole basis. The *gain* of a direction is the share of Y's energy that is its part,
+for each share of the teacher's that it holds: relative to the energy-weighted mean of all gains.
 """
 
 from dataclasses import dataclass
@@ -28,8 +34,11 @@ from torch import Tensor
 from anyteacher.errors import LayoutError
 from anyteacher.spectral import Moments
 
-DROPPED = 0.01
-"""Use below which a direction counts as dropped: a tenth of the largest amplification."""
+DROPPED = 0.5
+"""A direction counts as dropped where a smaller share of it than this is kept."""
+
+FAINT = 0.01
+"""A direction that is kept counts as faint below this gain: a tenth of the mean amplitude."""
 
 # Of the teacher's energy: what holds less is rounding of single precision, or nearly.
 _LEAST = 1e-6
@@ -42,32 +51,45 @@ class Directions:
     Attributes:
         teacher: The share of the teacher's energy that each holds, the largest first.
         projected: The share of the projected feature's energy that is each one's part.
-        use: How strongly it passes, from 0 to 1 for the one that passes most strongly.
-        recovered: The share of the teacher's whole energy that a linear map can read back from the
-            projected feature, from 0 to 1.
+        kept: The share of each that the projected feature keeps, from 0 to 1.
     """
 
     teacher: Float[Tensor, " k"]
     projected: Float[Tensor, " k"]
-    use: Float[Tensor, " k"]
-    recovered: float
+    kept: Float[Tensor, " k"]
+
+    @property
+    def gain(self) -> Float[Tensor, " k"]:
+        """How strongly each passes; 1 is as strongly as the teacher's feature as a whole."""
+        return self.projected / self.teacher
 
     @property
     def dropped(self) -> Bool[Tensor, " k"]:
-        """Which of them pass at less than `DROPPED`."""
-        return self.use < DROPPED
+        """Of which of them less than `DROPPED` is kept."""
+        return self.kept < DROPPED
+
+    @property
+    def faint(self) -> Bool[Tensor, " k"]:
+        """Which are kept, and pass with less than the gain `FAINT`."""
+        return ~self.dropped & (self.gain < FAINT)
 
     @property
     def energy_dropped(self) -> float:
         """The share of the teacher's energy in the directions that are dropped."""
         return float((self.teacher * self.dropped).sum())
 
+    @property
+    def recovered(self) -> float:
+        """The share of the teacher's energy that is kept, over all directions."""
+        return float(_share((self.teacher * self.kept).sum(), self.teacher.sum()))
+
 
 @torch.no_grad()
 def directions_of(moments: Moments, *, direction: Literal["inverted", "traditional"]) -> Directions:
     """What becomes of the teacher's principal directions; see the module for the definitions.
 
-    All are zero where the teacher's features, or the projected ones, are constant.
+    There are none where the teacher's features are constant, and none is kept where the projected
+    ones are.
 
     Args:
         moments: Of the projected feature (as `student`) and the teacher's, before it is projected.
@@ -84,28 +106,28 @@ def directions_of(moments: Moments, *, direction: Literal["inverted", "tradition
         )
     values, vectors = torch.linalg.eigh(moments.teacher)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    kept = values > _LEAST * values.sum()
-    values, vectors = values[kept], vectors[:, kept]
+    there = values > _LEAST * values.sum()
+    values, vectors = values[there], vectors[:, there]
+    across = vectors.mT @ moments.cross
     if direction == "inverted":
-        parts = (vectors.mT @ moments.cross).square().sum(1) / values
+        parts = across.square().sum(1) / values
+        kept = _readable(across, moments.student)
     else:
         parts = (moments.student @ vectors * vectors).sum(0).clamp(min=0)
-    whole = moments.student.trace()
-    passes = parts / values
-    strongest = passes.max() if len(passes) else whole
+        kept = 2 * (across * vectors.mT).sum(1) - parts  # n l_i less the squared error along it
     return Directions(
         teacher=_share(values, moments.teacher.trace()),
-        projected=_share(parts, whole),
-        use=_share(passes, strongest),
-        recovered=_recovered(moments),
+        projected=_share(parts, moments.student.trace()),
+        kept=(kept / values).clamp(0, 1),
     )
 
 
-def _recovered(moments: Moments) -> float:
-    values, vectors = torch.linalg.eigh(moments.student)
+def _readable(across: Float[Tensor, "k s"], products: Float[Tensor, "s s"]) -> Float[Tensor, " k"]:
+    """What least squares from Y explain of scores, from `Q^T T^T Y` and `Y^T Y`."""
+    values, vectors = torch.linalg.eigh(products)
     there = values > _LEAST * values[-1]
-    read = (moments.cross @ vectors[:, there]).square().sum(0) / values[there]
-    return float(_share(read.sum(), moments.teacher.trace()))
+    read: Tensor = ((across @ vectors[:, there]).square() / values[there]).sum(1)
+    return read
 
 
 def _share(parts: Tensor, whole: Tensor) -> Tensor:

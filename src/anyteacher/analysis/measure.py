@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from anyteacher.analysis.alignment import Alignment, on_one_grid
 from anyteacher.analysis.components import Components, principal
@@ -36,6 +36,7 @@ class Measured:
         student_tap: Where the student's feature is from.
         direction: Of its projection.
         projector: The kind of its projector; empty without one.
+        regularizer: Of a link without a teacher, its loss with the width and what it leaves free.
         rows: How many rows were seen.
         student: Energies of the student's feature.
         teacher: Of the teacher's; None without a teacher.
@@ -53,6 +54,7 @@ class Measured:
     student_tap: str
     direction: Direction
     projector: str
+    regularizer: str
     rows: int
     student: Float[Tensor, " s"]
     teacher: Float[Tensor, " t"] | None = None
@@ -77,7 +79,8 @@ class Analysis:
         images: How many images were seen.
         links: What was measured of each level of each link.
         alignment: Names of the student's features and of the teachers', and the alignment of each
-            pair (s, t), on the smallest of their grids; None where there is no teacher.
+            pair (s, t), on the smaller of their two grids, or as the link compares them that does;
+            None where there is no teacher.
         samples: The first images, as the student is fed, (b, c, h, w).
     """
 
@@ -120,9 +123,17 @@ def measure(distiller: Distiller, batches: Iterable[Tensor], *, samples: int = 4
                 alignment.add(students, teachers)
     if first is None:
         raise DataError("An analysis needs at least one batch of images, and there was none.")
-    measured = [part.result(tap) for part, (tap, _) in zip(sums.values(), taps.names, strict=True)]
-    aligned = alignment.matrix() if any(m.teacher is not None for m in measured) else None
-    return Analysis(images, measured, aligned, first)
+    measured = [
+        part.result(tap, loss)
+        for part, (tap, _), loss in zip(sums.values(), taps.names, taps.losses, strict=True)
+    ]
+    if not any(m.teacher is not None for m in measured):
+        return Analysis(images, measured, None, first)
+    rows, columns, values = alignment.matrix()
+    for found, (mine, theirs) in zip(measured, taps.names, strict=True):
+        if found.cka is not None and theirs is not None:
+            values[rows.index(mine), columns.index(theirs)] = found.cka
+    return Analysis(images, measured, (rows, columns, values), first)
 
 
 class _Taps:
@@ -132,7 +143,8 @@ class _Taps:
         links = distiller.links
         several = len({link.of for link in links if link.teacher_taps}) > 1
         self.names: list[tuple[str, str | None]] = []
-        for link in links:
+        self.losses: list[str] = []
+        for link, connection in zip(links, distiller.connections, strict=True):
             how = " (pooled)" if link.compare == "pooled" else ""
             ours_norm = "" if link.student_norm == "none" else f", {link.student_norm}"
             theirs_norm = "" if link.teacher_norm == "none" else f", {link.teacher_norm}"
@@ -143,6 +155,8 @@ class _Taps:
                 self.names += zip(ours, theirs, strict=True)
             else:
                 self.names += [(mine, None) for mine in ours]
+            taught = [""] * len(theirs)
+            self.losses += taught or map(repr, cast("nn.ModuleList", connection.losses))
 
     def features(self, views: list[View]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Those of the student and of the teachers by name."""
@@ -179,7 +193,7 @@ class _Sums:
         if projected is not None:
             self._projected = _sum(self._projected, *on_one_grid([projected, teacher]))
 
-    def result(self, student_tap: str) -> Measured:
+    def result(self, student_tap: str, regularizer: str) -> Measured:
         """What was measured."""
         view, pair = self._view, cast("Moments", self._pair)
         for sums in filter(None, (pair, self._projected)):
@@ -193,6 +207,7 @@ class _Sums:
             student_tap=student_tap,
             direction=view.direction,
             projector="" if view.projector is None else type(view.projector).__name__,
+            regularizer=regularizer,
             rows=pair.rows,
             student=_energies(pair.student, pair.rows),
         )

@@ -109,10 +109,10 @@ for _turning in (V.rotate, V.affine, V.perspective, V.elastic):
 def apply(view: View, sample: dict[str, Tensor], norm: ImageNorm) -> dict[str, Tensor]:
     """A sample as it looks in a view.
 
-    Images (3, h, w) of 8 bits are resized bilinearly and come out in [0, 1]; outside of the picture
-    they have the mean colour. Classes become int64. Where the view is zoomed, depth is divided by
-    the zoom: a camera of the same focal length sees the same picture from so much nearer (Eigen et
-    al., NeurIPS 2014).
+    Images (3, h, w) of 8 bits are resized bilinearly and come out in [0, 1]. Outside of the picture
+    they have the mean colour; an image to be made is not known there (NaN). Classes become int64.
+    Where the view is zoomed, depth is divided by the zoom: a camera of the same focal length sees
+    the same picture from so much nearer (Eigen et al., NeurIPS 2014).
 
     Args:
         view: What is seen.
@@ -137,6 +137,8 @@ def apply(view: View, sample: dict[str, Tensor], norm: ImageNorm) -> dict[str, T
         plain = _plain(seen)
         if kind is tv_tensors.Image:
             plain = plain.float() / 255
+            if key == "target":
+                plain = torch.where(_covered(view), plain, torch.nan)
         elif kind is Classes:
             plain = plain.long()
         elif kind is DepthMap and view.zoom != 1:
@@ -170,6 +172,14 @@ def _move(view: View, pixels: Any, outside: Any) -> Any:
     if max(down, right, below, beyond):
         pixels = V.pad(pixels, [right, down, beyond, below], fill=outside)
     return V.horizontal_flip(pixels) if view.mirrored else pixels
+
+
+def _covered(view: View) -> Tensor:
+    """Where a view (h, w) shows the picture."""
+    down, right, height, width = view.spot
+    covered = torch.zeros(view.size, dtype=torch.bool)
+    covered[down : down + height, right : right + width] = True
+    return covered.flip(-1) if view.mirrored else covered
 
 
 def _color(view: View, image: Any) -> Any:

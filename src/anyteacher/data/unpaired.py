@@ -17,6 +17,25 @@ from anyteacher.facts import Facts
 LAYOUT = "trainA, trainB, testA and testB."
 
 
+def partner(index: int, count: int, seed: int | None) -> Place:
+    """The place of the picture of the other kind that comes with one, in its epoch.
+
+    Args:
+        index: The place of the one; a `Place` knows its epoch.
+        count: How many others there are.
+        seed: Of the draws; None to take the others in turn.
+
+    >>> partner(5, 3, None)
+    2
+    """
+    epoch = getattr(index, "epoch", 0)
+    if seed is None:
+        return Place(int(index) % count, epoch)
+    # The last number parts this draw from that of the picture's view.
+    draw = np.random.default_rng((seed, epoch, index, 1))
+    return Place(int(draw.integers(count)), epoch)
+
+
 class UnpairedDataset(Dataset[Batch]):
     """Pictures of one kind, each with one of the other kind that is drawn anew in every epoch.
 
@@ -34,19 +53,15 @@ class UnpairedDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         """Two pictures, and the place of the first."""
-        epoch = getattr(index, "epoch", 0)
-        place = int(index) % len(self.other)
-        if self.seed is not None:
-            # The last number parts this draw from that of the picture's view.
-            draw = np.random.default_rng((self.seed, epoch, index, 1))
-            place = int(draw.integers(len(self.other)))
-        return {**self.given[index], "unpaired": self.other[Place(place, epoch)]["image"]}
+        other = self.other[partner(index, len(self.other), self.seed)]
+        return {**self.given[index], "unpaired": other["image"]}
 
 
 class UnpairedData(DrawnData):
     """Pictures of two kinds: `image`, and `unpaired` (B, 3, H, W) in [0, 1], of another scene.
 
-    The test pictures validate, too; nothing can be held out (`val_share`).
+    The test pictures validate, too; nothing can be held out (`val_share`), nor can there be bars
+    around a picture (`fit: pad`).
 
     Args:
         root: Folder with `trainA`, `trainB`, `testA` and `testB`.
@@ -69,6 +84,12 @@ class UnpairedData(DrawnData):
             raise ConfigError(
                 "Of pictures without pairs none are held out: leave val_share at 0, not "
                 f"{self.val_share}. Those in testA and testB validate."
+            )
+        least = augmentation.zoom[0] if augmentation and augmentation.zoom else 1.0
+        if self.fit == "pad" or least < 1:
+            raise ConfigError(
+                "Bars around a picture would be taken for a part of it, for it has no pair to tell "
+                f"them by. Leave fit at 'crop' and zoom at 1 or more; got {self.fit!r} and {least}."
             )
 
     def facts(self) -> Facts:

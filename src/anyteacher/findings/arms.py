@@ -1,5 +1,6 @@
 """Runs that differ in their seeds alone are an arm; arms are compared seed by seed."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +33,13 @@ class Arm:
 
     @property
     def first(self) -> Finding:
-        """The run of the first seed, which stands for the arm in pictures."""
+        """The run of the first seed, whose settings are those of all but for the seeds."""
         return self.findings[0]
+
+    @property
+    def shown(self) -> Finding:
+        """The run that stands for the arm in pictures: the first whose features were measured."""
+        return next((f for f in self.findings if f.analysis is not None), self.first)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class Comparison:
         source: Where all values are from.
         values: By the name of the arm and the seeds.
         pairs: By the name of the arm, over the seeds that it shares with the first one.
-        unpaired: Arms that share fewer than two seeds with the first, with how many.
+        unpaired: Arms that have no interval, with the number of seeds that they share with the
+            first one: too few, or a run among them has no finite value.
+        failed: The runs whose value is not finite, with it, for the sake of which arms have none.
     """
 
     metric: str
@@ -55,6 +63,7 @@ class Comparison:
     values: dict[str, dict[tuple[int, ...], float]]
     pairs: dict[str, Paired]
     unpaired: dict[str, int]
+    failed: tuple[tuple[Run, float], ...] = ()
 
 
 def grouped(runs: Sequence[Run]) -> list[list[Run]]:
@@ -135,17 +144,26 @@ def compared(arms: Sequence[Arm]) -> Comparison | None:
     baseline = values[arms[0].name]
     pairs: dict[str, Paired] = {}
     unpaired: dict[str, int] = {}
+    failed: dict[Path, tuple[Run, float]] = {}
     for arm in arms[1:]:
         shared = [seeds for seeds in values[arm.name] if seeds in baseline]
-        if len(shared) < 2:
+        without = [
+            (finding.run, values[side.name][finding.run.seeds])
+            for side in (arms[0], arm)
+            for finding in side.findings
+            if finding.run.seeds in shared
+            and not math.isfinite(values[side.name][finding.run.seeds])
+        ]
+        if len(shared) < 2 or without:
             unpaired[arm.name] = len(shared)
+            failed |= {run.folder: (run, value) for run, value in without}
             continue
         pairs[arm.name] = compare(
             [values[arm.name][seeds] for seeds in shared],
             [baseline[seeds] for seeds in shared],
             mode=mode,
         )
-    return Comparison(metric, mode, source, values, pairs, unpaired)
+    return Comparison(metric, mode, source, values, pairs, unpaired, tuple(failed.values()))
 
 
 def differences(arms: Sequence[Arm]) -> list[tuple[str, list[str]]]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from anyteacher.errors import AnyteacherError, ConfigError, DataError
+from anyteacher.errors import AnyteacherError, ConfigError, DataError, NonFiniteError
 from anyteacher.experiment import CONFIG, Experiment
 from anyteacher.findings.arms import arms_of, compared, differences, grouped
 from anyteacher.findings.detail import fitting
-from anyteacher.findings.page import NOT_COMPARED, make_page, paired_table, results_table
+from anyteacher.findings.page import make_page
 from anyteacher.findings.rebuilt import analysed
+from anyteacher.findings.results import NOT_COMPARED, failed_text, paired_table, results_table
 from anyteacher.findings.run import Finding, Run, read_runs
 from anyteacher.hints import explain
 from anyteacher.instantiation import instantiate
@@ -41,18 +42,20 @@ def analyze(experiment_parser: Callable[[], ArgumentParser], settings: Namespace
             "other arm to compare it with. Give runs of different settings, or one with links."
         )
     comparison = compared(arms)
-    path = settings.output or _beside(runs)
-    differing = differences(arms)
-    page = fitting(lambda detail: make_page(arms, comparison, differing, detail))
-    try:
-        write_page(page, path)
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be written ({error}).") from error
     print_table(results_table(arms, comparison))
     if len(arms) > 1 and comparison is None:
         say(NOT_COMPARED)
     elif len(arms) > 1 and comparison is not None:
         print_table(paired_table(arms, comparison))
+        if comparison.failed:
+            say(failed_text(comparison))
+    path = settings.output or _beside(runs)
+    differing = differences(arms)
+    page = fitting(lambda detail: make_page(arms, comparison, differing, detail), len(runs))
+    try:
+        write_page(page, path)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be written ({error}).") from error
     say(f"The page is in {path}.")
     return 0
 
@@ -68,18 +71,39 @@ def _findings(
         with _naming(run):
             made = _made(experiment_parser(), run)
             links = made.distillation.resolved()
-            found = analysed(made, run.folder, images=images) if links else None
+            task = made.task
+            empty = Finding(run, task.monitor, task.mode, bool(links), None)
+            findings[run.folder] = (
+                _measured(empty, made, images, alone=len(runs) == 1) if links else empty
+            )
         watched += links
-        task = made.task
-        findings[run.folder] = Finding(run, task.monitor, task.mode, bool(links), found)
         if not links:
             waiting[run.folder] = made
     for run in runs:
         if run.folder in waiting:
             with _naming(run):
-                found = analysed(waiting[run.folder], run.folder, images=images, watched=watched)
-            findings[run.folder] = replace(findings[run.folder], analysis=found)
+                findings[run.folder] = _measured(
+                    findings[run.folder], waiting[run.folder], images, watched=watched
+                )
     return [findings[run.folder] for run in runs]
+
+
+def _measured(
+    finding: Finding,
+    made: Experiment,
+    images: int,
+    *,
+    watched: Sequence[Link] = (),
+    alone: bool = False,
+) -> Finding:
+    """A run with what is measured of it; features that are not finite do not stop other runs."""
+    try:
+        found = analysed(made, finding.run.folder, images=images, watched=watched)
+    except NonFiniteError as error:
+        if alone:
+            raise
+        return replace(finding, failure=str(error))
+    return replace(finding, analysis=found)
 
 
 def _made(parser: ArgumentParser, run: Run) -> Experiment:

@@ -1,6 +1,7 @@
 """Logged curves as charts: over the steps of training, one line an arm or one a quantity."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -8,7 +9,7 @@ import torch
 
 from anyteacher.errors import ConfigError
 from anyteacher.findings.arms import Arm
-from anyteacher.logs import Curve
+from anyteacher.logs import MOST_VALUES, Curve, spread
 from anyteacher.report import Block, HeatMap, LineChart, Panel, Series
 
 STEP = "training step"
@@ -36,10 +37,7 @@ def is_logged(arm: Arm, link: str) -> bool:
 
 def thinned(curve: Curve, most: int) -> Curve:
     """At most so many points of a curve, evenly spread, the first and the last among them."""
-    if len(curve) <= most:
-        return curve
-    places = [round(i * (len(curve) - 1) / (most - 1)) for i in range(most)]
-    return [curve[place] for place in places]
+    return [curve[place] for place in spread(len(curve), most)]
 
 
 def terms(arm: Arm, link: str, points: int) -> Block | None:
@@ -69,8 +67,9 @@ def ranks(arm: Arm, link: str, points: int) -> Block | None:
         "effective rank, in directions",
         curves,
         _seeds(arm)
-        + "The exponential of the entropy of the energies' shares: of the squared singular values, "
-        "and of the student's centred feature on one batch.",
+        + "The exponential of the entropy of the energies' shares: "
+        + ("of the squared singular values, and " if curves["projector"] else "")
+        + "of the student's centred feature on one batch.",
         points=points,
     )
 
@@ -83,10 +82,16 @@ def spectrum(arm: Arm, link: str) -> Block | None:
         found = {n: c for n, c in finding.run.curves.items() if n.startswith(prefix)}
         if not found:
             continue
-        curves = [dict(found[f"{prefix}{i}"]) for i in range(len(found))]
-        steps = sorted(set.intersection(*(set(curve) for curve in curves)))
-        rows = torch.tensor([[curve[step] for step in steps] for curve in curves])
-        panels.append(Panel(f"seed {finding.run.seed_text}", steps, rows))
+        by_number = {int(n[len(prefix) :]): dict(c) for n, c in sorted(found.items())}
+        numbers = sorted(by_number)
+        steps = sorted(by_number[numbers[0]])
+        columns = [
+            _filled({n: by_number[n][step] for n in numbers if step in by_number[n]}, numbers)
+            for step in steps
+        ]
+        rows = tuple(number + 1 for number in numbers)
+        label = f"seed {finding.run.seed_text}"
+        panels.append(Panel(label, steps, torch.tensor(columns, dtype=torch.float64).T, rows))
     return drawn_or_none(
         HeatMap,
         "Singular values of the projector",
@@ -94,8 +99,30 @@ def spectrum(arm: Arm, link: str) -> Block | None:
         "number, the largest first",
         "singular value",
         panels,
-        "Each column shows the values last logged. Equal steps of lightness are equal ratios.",
+        "Each column shows the values last logged. Equal steps of lightness are equal ratios. What "
+        f"rounding makes of zeros is left out. Of more than {MOST_VALUES} values as many are "
+        "logged, evenly spread, and each stands for its neighbours.",
     )
+
+
+def _filled(known: Mapping[int, float], numbers: Sequence[int]) -> list[float]:
+    """Singular values at all numbers, of which other ones may be logged at every step.
+
+    Between two logged ones they go in equal ratios, and behind the last one there are none: zero.
+    """
+    there = sorted(known)
+    values = []
+    for number in numbers:
+        after = bisect_left(there, number)
+        if after == len(there):
+            values.append(0.0)
+        elif there[after] == number:
+            values.append(known[number])
+        else:
+            low, high = there[after - 1], there[after]
+            share = (number - low) / (high - low)
+            values.append(known[low] ** (1 - share) * known[high] ** share)
+    return values
 
 
 def between_arms(
@@ -148,7 +175,7 @@ def _chart(
         Series(label, [step for step, _ in curve], [value for _, value in curve])
         for label, curve in there.items()
     ]
-    values = [value for line in series for value in line.y]
+    values = [value for line in series for value in line.y if math.isfinite(value)]
     log = log and bool(values) and min(values) > _DECADES * max(values)
     return drawn_or_none(LineChart, title, STEP, y_label, series, log, note)
 

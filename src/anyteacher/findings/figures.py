@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from anyteacher import pictures
-from anyteacher.analysis import DROPPED, Analysis, Directions, Measured
+from anyteacher.analysis import DROPPED, FAINT, Analysis, Directions, Measured
 from anyteacher.findings.arms import Arm
 from anyteacher.findings.curves import drawn_or_none, thinned
 from anyteacher.findings.detail import Detail
@@ -69,7 +69,7 @@ def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block |
 
 
 def directions(measured: Measured) -> Block | None:
-    """Which of the teacher's principal directions are used, and which are dropped."""
+    """Which of the teacher's principal directions pass, and which are dropped."""
     found = measured.directions
     if found is None or len(found.teacher) == 0:
         return None
@@ -88,21 +88,28 @@ def directions(measured: Measured) -> Block | None:
         ],
         found.dropped[:shown].tolist(),
         "dropped",
-        dropped_text(found),
+        dropped_text(found, inverted=inverted),
     )
 
 
-def dropped_text(found: Directions) -> str:
+def dropped_text(found: Directions, *, inverted: bool) -> str:
     """How many directions are dropped, and what they hold."""
-    count, dropped = len(found.teacher), int(found.dropped.sum())
-    first = f" The first {_SHOWN} are shown." if count > _SHOWN else ""
-    return (
+    count, dropped, faint = len(found.teacher), int(found.dropped.sum()), int(found.faint.sum())
+    if inverted:
+        read, whole = "can be read back from the projected feature by a linear map", "can"
+    else:
+        read, whole = "is reproduced by the projected student", "is"
+    text = (
         f"{dropped} of {count} directions are dropped, with {percent(found.energy_dropped)} of the "
-        f"teacher's energy: for the energy that they hold, less than {100 * DROPPED:.0f} % passes "
-        f"of what passes of the direction that passes most strongly. A linear map can read "
-        f"{percent(found.recovered)} of the teacher's energy back from the projected feature."
-        f"{first}"
+        f"teacher's energy: less than {100 * DROPPED:.0f} % of their variance {read}. Of the "
+        f"teacher's whole energy {percent(found.recovered)} {whole}."
     )
+    if faint:
+        text += (
+            f" {faint} more pass faintly, with less than {100 * FAINT:.0f} % of the mean gain of "
+            "energy."
+        )
+    return text + (f" The first {_SHOWN} are shown." if count > _SHOWN else "")
 
 
 def percent(share: float) -> str:
@@ -126,13 +133,14 @@ def alignment(analysis: Analysis) -> Block | None:
         "CKA",
         "Centred kernel alignment (CKA) of the compared features",
         "student \\ teacher",
-        "Linear, from 0 to 1, before any projection, on the smallest grid of the features shown. "
-        "With fewer rows than channels it is too large.",
+        "Linear, from 0 to 1, before any projection. Maps are averaged onto the smaller grid of "
+        "each pair, beside a vector as a whole. With fewer rows than channels it is too large.",
     )
 
 
 def components(analysis: Analysis, detail: Detail) -> Block | None:
-    """The first principal components on the sample images; None where no feature is a map."""
+    """The first principal components on the sample images; None where there are none."""
+    taught = any(measured.teacher is not None for measured in analysis.links)
     columns, cells = ["image"], [_samples(analysis.samples, detail.edge)]
     for measured in analysis.links:
         for side in _SIDES:
@@ -140,7 +148,7 @@ def components(analysis: Analysis, detail: Detail) -> Block | None:
                 name = measured.name if len(analysis.links) > 1 else ""
                 columns.append(f"{side} {name}".strip())
                 cells.append(component_picture(_bounded(measured.pictures[side], detail.edge)))
-    if len(columns) == 1:
+    if len(columns) == 1 or detail.samples == 0:
         return None
     rows = [
         (f"{number}", [png(column[number - 1]) for column in cells])
@@ -151,8 +159,8 @@ def components(analysis: Analysis, detail: Detail) -> Block | None:
         rows,
         "Principal components on the first validation images",
         "Lightness is the first component and hue the next two, all in units of the first one's "
-        "deviation: a grey picture has one component. In print, lightness alone shows the first. "
-        "Where there is a teacher, the signs of the other sides' components follow its own.",
+        "deviation: a grey picture has one component. In print, lightness alone shows the first."
+        + (" The signs of the other sides' components follow the teacher's." if taught else ""),
         [Scale("first component, standard deviations", f"−{_REACH}", f"{_REACH}", _lightness())],
     )
 
@@ -200,17 +208,33 @@ def _bounded(maps: Float[Tensor, "b c h w"], edge: int) -> Float[Tensor, "b c i 
     return F.interpolate(maps.float(), size, mode="bilinear", antialias=True)
 
 
-def seeds_table(arm: Arm) -> Table:
-    """The measurements of every link, a row for each link and seed; what exists for none is out."""
-    links = [] if arm.first.analysis is None else arm.first.analysis.links
-    several = len(links) > 1
+def seeds_tables(arm: Arm) -> list[Table]:
+    """The measurements of every link, a row for each link and seed: taught ones, then the others.
+
+    What exists for none of a table is left out of it.
+    """
+    links = [] if arm.shown.analysis is None else arm.shown.analysis.links
+    taught = [link.name for link in links if link.teacher is not None]
+    alone = [link.name for link in links if link.teacher is None]
+    if not (taught and alone):
+        return [_seeds_table(arm, taught or alone, len(links) > 1, "")]
+    return [
+        _seeds_table(arm, taught, True, ": links to a teacher"),
+        _seeds_table(arm, alone, True, ": links without a teacher"),
+    ]
+
+
+def _seeds_table(arm: Arm, links: list[str], several: bool, kind: str) -> Table:
     rows = [
-        [f"{f'{first.name}, ' if several else ''}{finding.run.seed_text}", *_cells(measured)]
-        for first in links
+        [
+            f"{f'{name}, ' if several else ''}{finding.run.seed_text}",
+            *_cells(measured, linked=finding.linked),
+        ]
+        for name in links
         for finding in arm.findings
         if finding.analysis is not None
         for measured in finding.analysis.links
-        if measured.name == first.name
+        if measured.name == name
     ]
     names = ["link and seed" if several else "seed", *_NUMBERS]
     shown = [place for place in range(len(names)) if any(row[place] != _NONE for row in rows)]
@@ -218,7 +242,7 @@ def seeds_table(arm: Arm) -> Table:
     return Table(
         [names[place] for place in shown],
         [[row[place] for place in shown] for row in rows],
-        "Every seed, on its validation images",
+        f"Every seed, on its validation images{kind}",
         " ".join(notes),
     )
 
@@ -226,28 +250,30 @@ def seeds_table(arm: Arm) -> Table:
 _NONE = "–"
 # By the name of a column, what a reader must know of it.
 _NUMBERS = {
+    "regulariser": "",
     "transfer": "Transfer and regularisation are the two terms of the loss, as mean squared errors "
     "per element.",
     "regularisation": "",
     "projector's rank": "",
     "student's rank": "Ranks are effective ranks, of the student's centred feature.",
     "CKA": "CKA is of the student's and the teacher's feature, before any projection.",
-    "dropped": "Dropped are directions of the teacher, with their share of its energy; recovered "
-    "is what of its energy can be read back from the projected feature.",
+    "dropped": "Dropped are directions of the teacher of which less than half is kept, with their "
+    "share of its energy; recovered is the share of its whole energy that is kept.",
     "recovered": "",
 }
 
 
-def _cells(measured: Measured) -> list[str]:
+def _cells(measured: Measured, *, linked: bool) -> list[str]:
     terms, found = measured.decomposition, measured.directions
     dropped = _NONE
     if found is not None:
         count = f"{int(found.dropped.sum())} of {len(found.teacher)}"
         dropped = f"{count} ({percent(found.energy_dropped)})"
     return [
+        (linked and measured.regularizer) or _NONE,
         _NONE if terms is None else f"{float(terms.transfer):.4g}",
         _NONE if terms is None else f"{float(terms.regularisation):.4g}",
-        _NONE if terms is None else f"{float(terms.effective_rank):.1f}",
+        _NONE if terms is None else f"{float(terms.projector_rank):.1f}",
         f"{measured.student_rank:.1f}",
         _NONE if measured.cka is None else f"{measured.cka:.3f}",
         dropped,

@@ -6,24 +6,9 @@ from anyteacher.analysis import Measured
 from anyteacher.findings import curves, figures
 from anyteacher.findings.arms import Arm, Comparison
 from anyteacher.findings.detail import LEVELS, Detail
+from anyteacher.findings.results import results
 from anyteacher.findings.run import Finding
-from anyteacher.report import (
-    Block,
-    Facts,
-    Interval,
-    IntervalChart,
-    Page,
-    Section,
-    Table,
-    machine_facts,
-)
-
-NOT_COMPARED = "The arms are not compared: they have no common metric, or a run has no value of it."
-_VERDICTS = {
-    "better": "is better than",
-    "worse": "is worse than",
-    "undecided": "cannot be told from",
-}
+from anyteacher.report import Block, Facts, Page, Section, machine_facts
 
 
 def make_page(
@@ -42,13 +27,16 @@ def make_page(
     """
     runs = [finding for arm in arms for finding in arm.findings]
     counted = f"{len(runs)} runs in {len(arms)} arms" if len(runs) > 1 else "One run"
+    taught = any(m.teacher is not None for finding in runs for m in _links(finding))
+    own = "students'" if len(runs) > 1 else "student's"
+    what = "What the projectors do with the" if taught else f"What the {own}"
     intro = (
-        f"{counted}. What the projectors do with the features, measured with each run's best "
+        f"{counted}. {what} features{'' if taught else ' are like'}, measured with each run's best "
         "weights on its validation images, and what was logged while they trained."
     )
     if len(runs) > 1:
         intro += "\n\nRuns that differ in their seeds alone are one arm."
-    sections = [_results(arms, comparison, differing, detail)]
+    sections = [results(arms, comparison, differing, detail)]
     if len(arms) > 1:
         sections += _side_by_side(arms, detail)
     for arm in arms:
@@ -58,115 +46,11 @@ def make_page(
     return Page(f"Analysis of {title}", intro, sections)
 
 
-def results_table(arms: Sequence[Arm], comparison: Comparison | None) -> Table:
-    """Every run: its arm, its seed, and the metric that chose its weights."""
-    rows: list[tuple[str, ...]] = []
-    for arm in arms:
-        for finding in arm.findings:
-            run = finding.run
-            rows.append(
-                (
-                    arm.name,
-                    run.seed_text,
-                    finding.monitor,
-                    _number(finding.validated),
-                    _number(finding.tested),
-                )
-            )
-    missing = any(finding.tested is None for arm in arms for finding in arm.findings)
-    note = "The best validation value chose the weights, so it is too good to be expected again."
-    if missing:
-        note += (
-            " – where the present weights were not tested: `anyteacher test RUN` leaves the number."
-        )
-    if comparison is not None and comparison.mode == "min":
-        note = f"Smaller is better. {note}"
-    return Table(("arm", "seed", "metric", "best validation", "test"), rows, "Every run", note)
-
-
-def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
-    """Each arm's difference from the first."""
-    rows = []
-    for arm in arms[1:]:
-        paired = comparison.pairs.get(arm.name)
-        if paired is None:
-            rows.append((arm.name, "–", str(comparison.unpaired[arm.name]), "–"))
-            continue
-        interval = Interval(arm.name, paired.mean, paired.low, paired.high)
-        won = f"{round(paired.won * paired.seeds)} of {paired.seeds}"
-        rows.append((arm.name, str(interval), str(paired.seeds), won))
-    better = "Smaller" if comparison.mode == "min" else "Larger"
-    several = " Each interval is for its own arm: of twenty, one misses." if len(rows) > 1 else ""
-    return Table(
-        ("arm", f"difference in {comparison.source} {comparison.metric} [95 %]", "seeds", "won"),
-        rows,
-        f"Paired differences from {arms[0].name}",
-        f"Mean of the differences seed by seed with Student's 95 % interval; won counts the seeds. "
-        f"{better} {comparison.metric} is better. An interval needs two shared seeds.{several}",
-    )
-
-
-def finding_text(arms: Sequence[Arm], comparison: Comparison) -> str:
-    """What the intervals show, arm by arm; the same words whoever wins."""
-    said = [
-        f"{name} {_VERDICTS[paired.verdict]} {arms[0].name} by {paired.seeds} seeds"
-        for name, paired in comparison.pairs.items()
-    ]
-    return f"By the 95 % intervals: {'; '.join(said)}." if said else ""
-
-
-def _results(
-    arms: Sequence[Arm],
-    comparison: Comparison | None,
-    differing: Sequence[tuple[str, list[str]]],
-    detail: Detail,
-) -> Section:
-    blocks: list[Block | None] = [results_table(arms, comparison)]
-    text = ""
-    if len(arms) > 1 and comparison is None:
-        text = NOT_COMPARED
-    elif len(arms) > 1 and comparison is not None:
-        text = finding_text(arms, comparison)
-        if comparison.source != "test":
-            text += (
-                "\n\nNot every run was tested, so the values compared are the best ones on the "
-                "validation data, which also chose the weights."
-            )
-        blocks.append(paired_table(arms, comparison))
-        blocks.append(_intervals(arms, comparison))
-    if differing:
-        rows = [(f"`{name}`", *values) for name, values in differing]
-        columns = ("setting", *(arm.name for arm in arms))
-        blocks.append(Table(columns, rows, "The settings in which the arms differ"))
-    metrics = {arm.name: f"val/{arm.first.monitor}" for arm in arms}
-    if len(set(metrics.values())) == 1:
-        label = f"validation {arms[0].first.monitor}"
-        seeds = max(len(arm.findings) for arm in arms)
-        note = "Mean over the seeds." if seeds > 1 else ""
-        title = "On the validation data during training"
-        blocks.append(
-            curves.between_arms(arms, metrics, title, label, points=detail.points, note=note)
-        )
-    return Section("Results", text, _drawn(blocks))
-
-
-def _intervals(arms: Sequence[Arm], comparison: Comparison) -> Block | None:
-    rows = [Interval(n, p.mean, p.low, p.high) for n, p in comparison.pairs.items()]
-    return curves.drawn_or_none(
-        IntervalChart,
-        f"Against {arms[0].name}",
-        f"difference in {comparison.source} {comparison.metric}",
-        rows,
-        comparison.mode,
-        "Mean of the paired differences and its 95 % interval.",
-    )
-
-
 def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
     """The student's features at the same taps, an arm a line."""
     taps: dict[str, dict[str, str]] = {}  # by tap, the link of each arm that looks at it
     for arm in arms:
-        for measured in _links(arm.first):
+        for measured in _links(arm.shown):
             taps.setdefault(measured.student_tap, {}).setdefault(arm.name, measured.name)
     blocks: list[Block | None] = []
     for tap, links in taps.items():
@@ -175,7 +59,7 @@ def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
         shown = {
             arm.name: measured.student
             for arm in arms
-            for measured in _links(arm.first)
+            for measured in _links(arm.shown)
             if links.get(arm.name) == measured.name
         }
         blocks.append(
@@ -201,25 +85,33 @@ def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
 
 def _arm(arm: Arm, detail: Detail, *, alone: bool) -> list[Section]:
     """One section of an arm with one link; else one of the arm, and one for each link."""
-    analysis = arm.first.analysis
+    shown, analysis = arm.shown, arm.shown.analysis
     title = "The features" if alone else f"The features of {arm.name}"
+    said = [
+        f"The features of `{finding.run.folder.as_posix()}` were not measured: {finding.failure}"
+        for finding in arm.findings
+        if finding.failure
+    ]
     if analysis is None:
-        text = "It has no links: none of its features is compared or regularised."
-        return [Section(title, text)]
-    said: list[str] = []
+        if not shown.linked:
+            said.append("It has no links: none of its features is compared or regularised.")
+        return [Section(title, "\n\n".join(said))]
     if len(arm.findings) > 1:
         said.append(
             f"Curves are means over {len(arm.findings)} seeds. Charts of the final features, and "
-            f"pictures, are of seed {arm.first.run.seed_text}; the table has every seed."
+            f"pictures, are of seed {shown.run.seed_text}; the table has every seed."
         )
-    if not arm.first.linked:
+    if not shown.linked:
         said.append(
             "It has no links: the student's features are shown at the taps of the other arms."
         )
     elif all(measured.teacher is None for measured in analysis.links):
-        said.append("There is no teacher: what is shown is of the student's own features.")
+        said.append(
+            "There is no teacher: its losses are of the student's features alone, and so is what "
+            "is shown. There is no projector, and no direction of a teacher."
+        )
     common: list[Block | None] = [
-        figures.seeds_table(arm),
+        *figures.seeds_tables(arm),
         figures.alignment(analysis),
         figures.components(analysis, detail),
     ]
@@ -256,7 +148,7 @@ def _missing(arm: Arm, measured: Measured) -> list[str]:
                 "`observe_every` 0, or by an older version."
             )
         if taught and measured.direction == "none":
-            said.append("Nothing is projected: no direction of the teacher is used or dropped.")
+            said.append("Nothing is projected: no direction of the teacher is kept or dropped.")
         elif taught and measured.decomposition is None:
             said.append(
                 "Its projection is not one matrix, or its two sides have different positions: its "
@@ -275,28 +167,26 @@ def _reduced(detail: Detail) -> str:
     """What is left out for the sake of the page's size."""
     if detail == LEVELS[0]:
         return ""
+    pictures = f"{detail.samples} sample images, pictures of at most {detail.edge} pixels a side"
     return (
         f"There are so many runs and links that the page shows less of each: lines of "
-        f"{detail.points} points, {detail.samples} sample images, pictures of at most "
-        f"{detail.edge} pixels along a side."
+        f"{detail.points} points, {pictures if detail.samples else 'no pictures'}."
     )
 
 
 def _facts(runs: Sequence[Finding]) -> Facts:
     counts = sorted({f.analysis.images for f in runs if f.analysis is not None}) or [0]
+    taught = any(m.teacher is not None for finding in runs for m in _links(finding))
+    projectors = ", the projectors' of the same step" if taught else ""
     shown = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     return Facts(
         {
             **{finding.run.folder.as_posix(): f"seed {finding.run.seed_text}" for finding in runs},
             "validation images": f"{shown} a run, in whole batches",
-            "weights": "the best on the validation data, the projectors' of the same step",
+            "weights": f"the best on the validation data{projectors}",
             **machine_facts(),
         }
     )
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
 
 
 def _drawn(blocks: Iterable[Block | None]) -> list[Block]:

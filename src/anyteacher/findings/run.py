@@ -1,5 +1,6 @@
 """One run's folder: its settings, what it logged, and what was measured of it."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +69,7 @@ class Finding:
         mode: Whether the smallest (`min`) or the largest (`max`) value is the best.
         linked: Whether it has links; else other runs' taps may have been measured.
         analysis: What was measured of its features; None where nothing was.
+        failure: Why nothing was, where something should have been.
     """
 
     run: Run
@@ -75,13 +77,19 @@ class Finding:
     mode: Literal["min", "max"]
     linked: bool
     analysis: Analysis | None
+    failure: str = ""
 
     @property
     def validated(self) -> float | None:
-        """The best value of that metric on the validation data; None where none was logged."""
+        """The best value of that metric on the validation data; None where none was logged.
+
+        Nan where every value is; else those that are count for nothing, as when the weights were
+        chosen.
+        """
         values = [value for _, value in self.run.curves.get(f"val/{self.monitor}", [])]
+        known = [value for value in values if not math.isnan(value)]
         best = min if self.mode == "min" else max
-        return best(values) if values else None
+        return best(known) if known else (math.nan if values else None)
 
     @property
     def tested(self) -> float | None:
@@ -106,8 +114,10 @@ def read_run(folder: Path) -> Run:
     yaml = require("yaml")
     try:
         config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"'{path}' holds no settings. Give the folder of a run.")
     curves = read_curves(folder / CURVES)
     return Run(folder, config, curves, read_result(folder, "test", weights))
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyteacher.errors import ConfigError
-from anyteacher.spectral import Projected
+from anyteacher.spectral import Moments, Projected
 
 _ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
@@ -50,11 +50,13 @@ class Projector(nn.Module, ABC):
         because: Why not in the other, for the message.
         fitted: Whether `forward` takes what its output is compared with as a second argument, and
             fits to it.
+        batchwise: Whether it is another one for every batch, and `affine_over` depends on the rows.
     """
 
     directions: ClassVar[tuple[Projected, ...]] = ("inverted", "traditional")
     because: ClassVar[str] = ""
     fitted: ClassVar[bool] = False
+    batchwise: bool = False
 
     in_features: int = 0
     out_features: int = 0
@@ -97,6 +99,16 @@ class Projector(nn.Module, ABC):
             f"{type(self).__name__} is no linear projector: it has no singular values, and a loss "
             "with it no decomposition. Use projectors.Linear(), LowRank or another linear one."
         )
+
+    def affine_over(
+        self, moments: Moments
+    ) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
+        """`affine`, for rows that are known by their moments where it depends on them.
+
+        Args:
+            moments: Of the features on both sides of the link.
+        """
+        return self.affine()
 
     @property
     def is_linear(self) -> bool:

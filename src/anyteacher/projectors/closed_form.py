@@ -11,7 +11,7 @@ from anyteacher.errors import ConfigError, LayoutError
 from anyteacher.layout import to_rows
 from anyteacher.parallel import total, world_size
 from anyteacher.projectors.base import Projector, project
-from anyteacher.spectral import closed_form_moments
+from anyteacher.spectral import Moments, closed_form_moments
 
 # With n unrelated rows a fit of d channels explains d / n of any energy: at this many a channel,
 # half of it.
@@ -67,8 +67,8 @@ class ClosedForm(Projector):
         bias: Whether to fit an offset too.
         reduce: Whether, in training, the rows are those of all processes together. The gradients
             that data parallelism averages are then those of the whole batch, if each process weighs
-            its loss by its share of the rows. Without it every process has a fit of its own, and a
-            checkpoint holds the averages of one.
+            its loss by its share of the rows. Without it every process has a fit of its own; with a
+            decay that cannot be, as averages are one state for all.
 
     Raises:
         ConfigError: for a decay or ridge out of range.
@@ -103,6 +103,11 @@ class ClosedForm(Projector):
         if not 0 < ridge < math.inf:
             raise ConfigError(
                 f"ClosedForm needs a positive ridge, got {ridge}. 0.001 is the default."
+            )
+        if decay and not reduce:
+            raise ConfigError(
+                f"ClosedForm with decay={decay} averages over the batches of all processes, which "
+                "have one state in common. reduce=False goes with decay=0."
             )
         self.decay, self.ridge = decay, ridge
         self.use_bias, self.reduce = bias, reduce
@@ -139,7 +144,8 @@ class ClosedForm(Projector):
             else:
                 moments = self._measured(x, target)
                 weight, bias = self._solved(moments)
-                self._keep(moments)
+                if self._learns:
+                    self._keep(moments)
             dtype = torch.promote_types(x.dtype, weight.dtype)
             return project(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
 
@@ -151,6 +157,27 @@ class ClosedForm(Projector):
         """
         with torch.autocast(self.teacher.device.type, enabled=False):
             return self._solved(_Moments(*(getattr(self, name) for name in _Moments._fields)))
+
+    @torch.no_grad()
+    def affine_over(
+        self, moments: Moments
+    ) -> tuple[Float[Tensor, "d c"], Float[Tensor, " d"] | None]:
+        """The matrix and offset that fit these rows best; those of the averages with a decay.
+
+        Args:
+            moments: Of the student's and the teacher's features.
+
+        Raises:
+            LayoutError: when there are too few rows.
+        """
+        if self.decay:
+            return self.affine()
+        teacher, cross = moments.teacher, moments.cross
+        if not self.use_bias:
+            _, cross, teacher = moments.raw()
+        means = moments.teacher_mean, moments.student_mean
+        products = teacher / moments.rows, cross / moments.rows
+        return self._solved(_Moments(moments.rows, moments.rows, *means, *products))
 
     @torch.no_grad()
     def prefit(self, x: Float[Tensor, "b c *grid"], target: Float[Tensor, "k d *_"]) -> None:
@@ -175,6 +202,11 @@ class ClosedForm(Projector):
     def seen(self) -> float:
         """How many rows its averages, or its last batch, count as."""
         return _count(self.rows, self.squares)
+
+    @property
+    def batchwise(self) -> bool:  # type: ignore[override]
+        """Whether every batch has a fit of its own."""
+        return not self.decay
 
     @property
     def _learns(self) -> bool:
@@ -265,14 +297,13 @@ class ClosedForm(Projector):
         )
 
     def _keep(self, moments: _Moments) -> None:
-        good = (moments.teacher.sum() + moments.cross.sum()).isfinite()
-        if not torch.compiler.is_compiling() and not good:
-            return  # the loss of this batch is no number, and later ones must not suffer from it
+        # Where the loss of this batch is no number, later ones must not suffer from it.
+        good = (moments.teacher.detach().sum() + moments.cross.detach().sum()).isfinite()
         for name, value in moments._asdict().items():
             buffer = getattr(self, name)
-            # Not in place, as the distiller's step.
             new = value.detach() if isinstance(value, Tensor) else buffer.new_full((), value)
-            setattr(self, name, new.to(buffer.dtype))
+            # Not in place, as the distiller's step.
+            setattr(self, name, torch.where(good, new.to(buffer.dtype), buffer))
 
     def _apply(self, fn: Any, recurse: bool = True) -> "ClosedForm":
         kept = dict(self.named_buffers(recurse=False))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from anyteacher.errors import ConfigError
 from anyteacher.report.axes import LINE, Axis, drawable, width_of
-from anyteacher.report.blocks import Block, Table, note
+from anyteacher.report.blocks import Block, Table, note, numbers
 from anyteacher.report.markup import escape, inline
 
 _KINDS = ("hollow", "filled")  # told apart without colours
@@ -77,7 +77,7 @@ class BarChart(Block):
         return (
             f'<figure class="block"><figcaption>{inline(self.title)}</figcaption>'
             f'<ul class="legend">{"".join(keys)}</ul>{drawings}{note(self.note)}'
-            f"<details><summary>The numbers</summary>{self._table().html()}</details></figure>"
+            f"{numbers(self._table())}</figure>"
         )
 
     def svg(self, width: float, *, kind: str = "") -> str:

@@ -5,7 +5,7 @@ import io
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import UInt8
 from PIL import Image
@@ -186,6 +186,15 @@ def png(picture: UInt8[Tensor, "3 h w"]) -> bytes:
     pixels = picture.cpu().permute(1, 2, 0).contiguous().numpy()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def numbers(table: Table) -> str:
+    """The numbers of a chart, which are shown on demand; a dash in them is explained."""
+    dashes = any(cell == "–" for row in table.rows for cell in row)
+    if dashes and not table.note:
+        reason = "–: nothing was logged there, or what is infinite or not a number."
+        table = replace(table, note=reason)
+    return f"<details><summary>The numbers</summary>{table.html()}</details>"
 
 
 def note(text: str) -> str:

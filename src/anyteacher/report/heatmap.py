@@ -15,8 +15,8 @@ from torch import Tensor
 from anyteacher import pictures
 from anyteacher.errors import ConfigError
 from anyteacher.report.axes import LINE, Axis, width_of
-from anyteacher.report.blocks import Block, Scale, Table, note
-from anyteacher.report.markup import escape, inline
+from anyteacher.report.blocks import Block, Scale, Table, note, numbers
+from anyteacher.report.markup import escape, four, inline
 
 _COLUMNS = 200  # of the picture at most
 _UNKNOWN = 255  # the place of grey in the palette, behind the colours of the scale
@@ -29,23 +29,42 @@ class Panel:
 
     A column stands from its place to the next one's. What is not a number is grey.
 
+    Attributes:
+        label: Which run.
+        x: The places.
+        values: A row for each number.
+        rows: The numbers where they are not all from 1; a number that is missing looks like the
+            nearest one that is there.
+
     Raises:
-        ConfigError: when it is empty, has another number of columns than places, or the places do
-            not rise.
+        ConfigError: when it is empty, has another number of columns than places or of rows than
+            numbers, or these do not rise.
     """
 
     label: str
     x: Sequence[float]
     values: Float[Tensor, "rows x"]
+    rows: Sequence[int] = ()
 
     def __post_init__(self) -> None:
+        if self.rows and len(self.rows) != len(self.values):
+            raise ConfigError(
+                f"The panel {self.label!r} numbers {len(self.rows)} of {len(self.values)} rows. "
+                "Give every row one number, or none."
+            )
         if self.values.shape[1] != len(self.x) or self.values.numel() == 0:
             raise ConfigError(
                 f"The panel {self.label!r} has {len(self.x)} places and values of shape "
                 f"{tuple(self.values.shape)}. Give it one column a place, and at least one."
             )
-        if any(after <= before for before, after in pairwise(self.x)):
-            raise ConfigError(f"The places of the panel {self.label!r} do not rise. Sort them.")
+        for what, places in (("places", self.x), ("numbers", self.rows)):
+            if any(after <= before for before, after in pairwise(places)):
+                raise ConfigError(f"The {what} of the panel {self.label!r} do not rise. Sort them.")
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """Of the rows, from above."""
+        return self.rows or range(1, len(self.values) + 1)
 
     @property
     def end(self) -> float:
@@ -119,7 +138,7 @@ class HeatMap(Block):
         return (
             f'<figure class="block"><figcaption>{inline(self.title)}</figcaption>{drawn}'
             f'<div class="scales">{scale.html()}</div>{note(self.note)}'
-            f"<details><summary>The numbers</summary>{self._table().html()}</details></figure>"
+            f"{numbers(self._table())}</figure>"
         )
 
     def svg(self, panel: Panel, width: float, *, kind: str = "") -> str:
@@ -130,10 +149,10 @@ class HeatMap(Block):
             width: Its width; text has the same size at any width.
             kind: A class for the style sheet.
         """
-        rows = len(panel.values)
+        rows = panel.numbers[-1]
         height = max(0.3 * width, 200.0)
         top, bottom = 1.4 * LINE, height - 44
-        y_axis = Axis(0.5, rows + 0.5, top, bottom)
+        y_axis = Axis(panel.numbers[0] - 0.5, rows + 0.5, top, bottom)
         y_ticks = y_axis.counted(max(2, round(height / 60)))
         left = 16 + max(width_of(text) for _, text in y_ticks)
         x_axis = Axis(panel.x[0], panel.end, left, width - 10)
@@ -163,9 +182,9 @@ class HeatMap(Block):
             f"{escape(self.x_label)}</text>"
         )
         spoken = (
-            f"{self.title}, {panel.label}. {self.z_label} of {rows} rows ({self.y_label}) over "
-            f"{self.x_label}. The first ends at {float(panel.values[0, -1]):.4g}, the last at "
-            f"{float(panel.values[-1, -1]):.4g}."
+            f"{self.title}, {panel.label}. {self.z_label} of {len(panel.values)} rows "
+            f"({self.y_label}) over {self.x_label}. The first ends at "
+            f"{four(float(panel.values[0, -1]))}, the last at {four(float(panel.values[-1, -1]))}."
         )
         return (
             f'<svg class="chart {kind}" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
@@ -184,6 +203,9 @@ class HeatMap(Block):
         count = len(places) if even and len(places) <= _COLUMNS else _COLUMNS
         middles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
         columns = panel.values[:, torch.searchsorted(places, middles, right=True) - 1]
+        numbers = torch.tensor(list(panel.numbers)).double()
+        shown = torch.arange(panel.numbers[0], panel.numbers[-1] + 1).double()
+        columns = columns[torch.searchsorted((numbers[1:] + numbers[:-1]) / 2, shown)]
         largest, smallest = self._largest(), self._smallest()
         ratios = (columns.double() / largest).clamp(min=smallest / largest)
         on_scale = 1 - ratios.log() / math.log(smallest / largest)
@@ -201,12 +223,14 @@ class HeatMap(Block):
             for panel in self.panels
             for place in (panel.x[0], panel.x[-1])
         ]
-        ends = [panel.values[:, [0, -1]].T for panel in self.panels]
-        columns = [column.tolist() for pair in ends for column in pair]
-        longest = max(len(column) for column in columns)
+        ends = [
+            dict(zip(panel.numbers, panel.values[:, end].tolist(), strict=True))
+            for panel in self.panels
+            for end in (0, -1)
+        ]
         rows = [
-            [str(i + 1), *(f"{c[i]:.4g}" if i < len(c) else "" for c in columns)]
-            for i in range(longest)
+            [str(number), *(four(column[number]) if number in column else "" for column in ends)]
+            for number in sorted({number for panel in self.panels for number in panel.numbers})
         ]
         return Table([self.y_label, *heads], rows)
 

@@ -1,12 +1,13 @@
 """Line charts as SVG, drawn once for wide and once for narrow screens."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anyteacher.errors import ConfigError
 from anyteacher.report.axes import LINE, Axis, drawable, span, width_of
-from anyteacher.report.blocks import Block, Table, note
-from anyteacher.report.markup import escape, inline
+from anyteacher.report.blocks import Block, Table, note, numbers
+from anyteacher.report.markup import escape, four, inline
 
 # Six colours and five dashes: series differ in print and for the colour-blind as well.
 COLORS = 6
@@ -82,8 +83,7 @@ class LineChart(Block):
         drawings = self.svg(760, beside=beside, kind="wide") + self.svg(380, kind="narrow")
         return (
             f'<figure class="block"><figcaption>{inline(self.title)}</figcaption>{legend}'
-            f"{drawings}{note(self.note)}<details><summary>The numbers</summary>"
-            f"{self._table().html()}</details></figure>"
+            f"{drawings}{note(self.note)}{numbers(self._table())}</figure>"
         )
 
     def svg(self, width: float, *, beside: bool = False, kind: str = "") -> str:
@@ -184,13 +184,15 @@ class LineChart(Block):
 
     def _spoken(self) -> str:
         parts = [f"{self.title}. {self.y_label} over {self.x_label}."]
-        parts += [f"{line.label} ends at {line.y[-1]:.4g}." for line in self.series]
+        for line in self.series:
+            last = f"at {line.y[-1]:.4g}" if math.isfinite(line.y[-1]) else "without a number"
+            parts.append(f"{line.label} ends {last}.")
         return " ".join(parts)
 
     def _table(self) -> Table:
         values = [dict(zip(line.x, line.y, strict=True)) for line in self.series]
         rows = [
-            [f"{x:.6g}", *(f"{line[x]:.4g}" if x in line else "" for line in values)]
+            [f"{x:.6g}", *(four(line[x]) if x in line else "" for line in values)]
             for x in sorted({x for line in values for x in line})
         ]
         return Table([self.x_label, *(line.label for line in self.series)], rows)

@@ -1,6 +1,7 @@
 """Text and numbers as safe, well-formed markup."""
 
 import html
+import math
 import re
 
 # Neither HTML nor XML may hold these, whatever a file name or an error message brought along.
@@ -36,6 +37,15 @@ def number(value: float, decimals: int) -> str:
     """
     shown = f"{value:.{decimals}f}"
     return shown.lstrip("-") if float(shown) == 0 else signed(shown)
+
+
+def four(value: float) -> str:
+    """A number of four digits, and a dash for what is infinite or not a number.
+
+    >>> four(0.123456), four(float("nan"))
+    ('0.1235', '–')
+    """
+    return f"{value:.4g}" if math.isfinite(value) else "–"
 
 
 def signed(text: str) -> str:

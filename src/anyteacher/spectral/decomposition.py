@@ -12,13 +12,13 @@ projector's reach.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from anyteacher.errors import LayoutError, NonFiniteError
+from anyteacher.errors import ConfigError, LayoutError, NonFiniteError, did_you_mean
 from anyteacher.spectral.gram import energies_along
 from anyteacher.spectral.moments import Moments
 from anyteacher.spectral.spectrum import effective_rank_of
@@ -39,7 +39,8 @@ class Decomposition:
         total: The loss, the sum of the two.
         singular_values: Of the projector, the largest first.
         rank: How many of them are more than rounding.
-        effective_rank: The exponential of the entropy of their shares of their squared sum.
+        projector_rank: Its effective rank, the exponential of the entropy of their shares of their
+            squared sum.
         energy: The mean square of the student's features, no bias taken off.
         transfer_share: The share of it in the directions that the projector ties to the teacher's.
         regularisation_share: The share of it in the others.
@@ -52,7 +53,7 @@ class Decomposition:
     total: Float[Tensor, ""]
     singular_values: Float[Tensor, " k"] = field(repr=False)  # there may be hundreds
     rank: Int[Tensor, ""]
-    effective_rank: Float[Tensor, ""]
+    projector_rank: Float[Tensor, ""]
     energy: Float[Tensor, ""]
     transfer_share: Float[Tensor, ""]
     regularisation_share: Float[Tensor, ""]
@@ -72,6 +73,8 @@ def decompose(
 ) -> Decomposition:
     """The decomposition for one batch, exact to rounding whatever the tolerance.
 
+    In single precision or better, whatever autocast does to the loss itself.
+
     Args:
         z_s: The student's features.
         z_t: The teacher's, of the same images.
@@ -83,11 +86,12 @@ def decompose(
             else what rounding makes of zeros in the projector's own precision.
 
     Raises:
+        ConfigError: for an unknown direction, or a tolerance that is no share.
         LayoutError: when there is no row or the projector does not join the two.
         NonFiniteError: when a feature or the projector is infinite or not a number.
     """
     moments = Moments.of(z_s, z_t)
-    tolerance = _rounding(weight) if tolerance is None else tolerance
+    tolerance = _tolerance(tolerance, weight)
     weight, bias = _checked(moments, weight, bias, direction)
     dtype = moments.student.dtype
     compared, projected = (z_s, z_t) if direction == "inverted" else (z_t, z_s)
@@ -122,10 +126,11 @@ def decompose_moments(
         tolerance: Likewise.
 
     Raises:
+        ConfigError: for an unknown direction, or a tolerance that is no share.
         LayoutError: when the projector does not join the two.
         NonFiniteError: when a feature or the projector is infinite or not a number.
     """
-    tolerance = _rounding(weight) if tolerance is None else tolerance
+    tolerance = _tolerance(tolerance, weight)
     weight, bias = _checked(moments, weight, bias, direction)
     inverted = direction == "inverted"
     with torch.autocast(weight.device.type, enabled=False):
@@ -150,6 +155,11 @@ def _checked(
     moments: Moments, weight: Tensor, bias: Tensor | None, direction: Projected
 ) -> tuple[Tensor, Tensor | None]:
     """Weight and bias in the precision of the moments."""
+    if direction not in get_args(Projected):
+        raise ConfigError(
+            f"A decomposition is of a projection with direction 'inverted' or 'traditional', got "
+            f"'{direction}'. {did_you_mean(str(direction), get_args(Projected))}"
+        )
     widths = len(moments.student_mean), len(moments.teacher_mean)
     expected = widths if direction == "inverted" else widths[::-1]
     if tuple(weight.shape) != expected:
@@ -175,12 +185,19 @@ def _checked(
     return weight.detach().to(like), None if bias is None else bias.detach().to(like)
 
 
-def _rounding(weight: Tensor) -> float:
-    """What rounding makes of a singular value of zero, as a share of the largest.
+def _tolerance(given: float | None, weight: Tensor) -> float:
+    """What is given, else what rounding makes of a singular value of zero, by the largest.
 
     In the precision in which the projector was made, that of a product such as `LowRank`'s, however
     precise the moments are.
     """
+    if given is not None:
+        if not 0 <= given <= 1:
+            raise ConfigError(
+                "A tolerance is the share of the largest singular value up to which others count "
+                f"as zero, from 0 to 1, got {given}."
+            )
+        return given
     eps: float = torch.finfo(weight.dtype).eps
     return max(weight.shape) * eps
 
@@ -216,7 +233,7 @@ def _assembled(
         total=transfer + regularisation,
         singular_values=values,
         rank=rank,
-        effective_rank=effective_rank_of(values.square()),
+        projector_rank=effective_rank_of(values.square()),
         energy=whole / len(student),
         transfer_share=(along * mine).sum() * scale,
         regularisation_share=(along * ~mine).sum() * scale,

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from anyteacher.errors import ConfigError, LayoutError
 from anyteacher.parallel import total, world_size
-from anyteacher.spectral.gram import precise
 
 
 @dataclass(frozen=True)
@@ -109,21 +108,18 @@ def closed_form(
     z_s: Float[Tensor, "n s"],
     *,
     ridge: float = 1e-3,
-    reduce: bool = False,
 ) -> Float[Tensor, "s t"]:
     """The inverted projector that fits best, `P = (Z_t^T Z_t / n + ridge I)^-1 Z_t^T Z_s / n`.
 
     Only meaningful for many more rows than the teacher has channels: with fewer, any student is
-    explained. The gradient reaches the student's features through P too.
+    explained. The gradient reaches the student's features through P too. `projectors.ClosedForm` is
+    the same for a link, over several processes too.
 
     Args:
         z_t: The teacher's features.
         z_s: The student's.
         ridge: Positive; an absolute number in the unit of the teacher's mean square, so that a
             teacher of small features is to be normalised (`teacher_norm`).
-        reduce: Whether the rows are those of all processes. The gradients that data parallelism
-            averages are then those of the whole batch if each process weighs its loss by its share
-            of the rows, times the number of processes.
 
     Returns:
         `P^T`, the weight of a linear layer from the teacher's width to the student's.
@@ -132,17 +128,10 @@ def closed_form(
         ConfigError: when the ridge is not positive.
         LayoutError: when there is no row.
     """
-    if not reduce or world_size() == 1:
-        z_s, z_t = _alike(z_s, z_t)
-        rows: int | Tensor = len(z_s)
-    else:
-        z_s, z_t = precise(z_s), precise(z_t)
-        rows = total(torch.tensor(len(z_s), device=z_s.device))
+    z_s, z_t = _alike(z_s, z_t)
     with torch.autocast(z_s.device.type, enabled=False):
-        teacher, cross = z_t.mT @ z_t, z_t.mT @ z_s
-        if reduce:
-            teacher, cross = total(teacher), total(cross)
-        return closed_form_moments(teacher / rows, cross / rows, ridge=ridge)
+        moments = z_t.mT @ z_t / len(z_t), z_t.mT @ z_s / len(z_t)
+        return closed_form_moments(*moments, ridge=ridge)
 
 
 def closed_form_moments(

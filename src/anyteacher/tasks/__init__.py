@@ -3,6 +3,7 @@
 from anyteacher.tasks.adversary import Adversarial
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.tasks.classification import Classification
+from anyteacher.tasks.cyclegan import CycleGAN
 from anyteacher.tasks.depth import Depth
 from anyteacher.tasks.edges import Edges
 from anyteacher.tasks.extractor import Extractor
@@ -15,6 +16,7 @@ __all__ = [
     "Adversarial",
     "Batch",
     "Classification",
+    "CycleGAN",
     "Depth",
     "Edges",
     "Extractor",

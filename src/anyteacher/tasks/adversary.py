@@ -1,13 +1,13 @@
 """An adversary that learns to tell made pictures from real ones, beside the student.
 
-The student is optimised by its training as ever. The adversary is optimised here, by hand, at every
-batch: it is no part of the student, of the optimiser or of what a data-parallel wrapper
+The student is optimised by its training as ever. The adversary is optimised here, by hand, whenever
+the student is: it is no part of the student, of the optimiser or of what a data-parallel wrapper
 synchronises, and computes in its own precision whatever the student's is.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -66,39 +66,41 @@ def verdict(
 
 
 class Adversary:
-    """A PatchGAN of images and the pictures made of them, with its optimiser.
+    """A PatchGAN with its optimiser. It looks at pictures, or at pictures beside their images.
 
     Not a module: what it learns must not be taken for a part of the student.
 
     Args:
         settings: how it judges and learns.
-        channels: of an image and its picture together.
+        channels: of what it looks at.
+        number: tells several of a task apart, which start from other weights.
     """
 
-    def __init__(self, settings: Adversarial, channels: int) -> None:
+    def __init__(self, settings: Adversarial, channels: int, number: int = 0) -> None:
         self.settings = settings
-        with forked(torch.initial_seed() ^ _SEED_OFFSET):
+        with forked(torch.initial_seed() ^ _SEED_OFFSET + number):
             self.network = PatchGAN(channels, width=settings.width, layers=settings.layers)
         self.network.requires_grad_(False)
         self.optimizer = self._optimizer()
+        self._batches = 0  # whose gradients wait for a step
 
     def _optimizer(self) -> torch.optim.Optimizer:
         parameters = self.network.parameters()
         return torch.optim.Adam(parameters, lr=self.settings.lr, betas=(0.5, 0.999))
 
     def learn(
-        self,
-        images: Float[Tensor, "b c h w"],
-        real: Float[Tensor, "b k h w"],
-        made: Float[Tensor, "b k h w"],
+        self, real: Float[Tensor, "b c h w"], made: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, ""]:
-        """Makes one step towards telling made pictures from real ones.
+        """Adds a batch to what the next step goes by, towards telling made pictures from real ones.
 
-        Data-parallel processes step alike, by the mean of their gradients. Nothing reaches what
-        the pictures were made by.
+        Nothing reaches what the pictures were made by.
+
+        Args:
+            real: with colours in [0, 1].
+            made: likewise, with colours that may lie outside.
 
         Returns:
-            The loss before the step, the mean of both kinds.
+            The loss, the mean of both kinds.
 
         Raises:
             NonFiniteError: when it is no number.
@@ -109,8 +111,8 @@ class Adversary:
         try:
             loss = torch.stack(
                 [
-                    verdict(self._logits(images, picture.detach()), known, self.settings.loss)
-                    for picture, known in ((real, True), (made, False))
+                    verdict(self._logits(pictures.detach()), known, self.settings.loss)
+                    for pictures, known in ((real, True), (made, False))
                 ]
             ).mean()
             gradients = torch.autograd.grad(loss, parameters)
@@ -122,17 +124,28 @@ class Adversary:
                 "the student, may help."
             )
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = total(gradient) / world_size()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        self._batches += 1
         return loss.detach()
 
-    def judge(
-        self, images: Float[Tensor, "b c h w"], made: Float[Tensor, "b k h w"]
-    ) -> Float[Tensor, ""]:
-        """How far made pictures are from passing as real ones: the student's loss."""
+    def step(self) -> None:
+        """Makes one step by the mean gradient of the batches since the last one.
+
+        Data-parallel processes step alike, by the mean of all of theirs.
+        """
+        if not self._batches:
+            return
+        for parameter in self.network.parameters():
+            gradient = cast("Tensor", parameter.grad)
+            parameter.grad = total(gradient / self._batches) / world_size()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self._batches = 0
+
+    def judge(self, made: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+        """How far made pictures are from passing as real ones: the loss of what made them."""
         self._follow(made.device)
-        return verdict(self._logits(images, made), True, self.settings.loss)
+        return verdict(self._logits(made), True, self.settings.loss)
 
     def state_dict(self) -> dict[str, Any]:
         """What it has learned, and the state of its optimiser."""
@@ -153,12 +166,11 @@ class Adversary:
             ) from error
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _logits(self, images: Tensor, pictures: Tensor) -> Tensor:
-        """Of both side by side; colours in [0, 1] are spread over [-1, 1]."""
-        both = torch.cat([images.detach(), pictures], dim=1)
+    def _logits(self, pictures: Tensor) -> Tensor:
+        """Colours in [0, 1] are spread over [-1, 1]."""
         dtype = next(self.network.parameters()).dtype
-        with torch.autocast(both.device.type, enabled=False):
-            logits: Tensor = self.network(2 * both.to(dtype) - 1)
+        with torch.autocast(pictures.device.type, enabled=False):
+            logits: Tensor = self.network(2 * pictures.to(dtype) - 1)
         return logits
 
     def _follow(self, device: torch.device) -> None:

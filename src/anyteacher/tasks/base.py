@@ -6,18 +6,18 @@ in docs/data.md, with their shapes and units.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from anyteacher.errors import ConfigError, DataError, did_you_mean
 from anyteacher.facts import Facts
+from anyteacher.readout import Readout
 
 Batch: TypeAlias = Mapping[str, Tensor]
 
@@ -33,20 +33,23 @@ class Task(nn.Module, ABC):
 
     Attributes:
         target: the key of the batch that the task learns from.
-        monitor: the name of the metric that chooses the best checkpoint.
         mode: whether a smaller (`min`) or a larger (`max`) value of that metric is better.
         kind: `dense` for one prediction a pixel, `global` for one an image.
         out_channels: how many channels the student must give.
     """
 
     target: str
-    monitor: ClassVar[str]
     mode: ClassVar[Literal["min", "max"]]
     kind: ClassVar[Literal["dense", "global"]]
 
     def __init__(self, out_channels: int) -> None:
         super().__init__()
         self.out_channels = out_channels
+
+    @property
+    @abstractmethod
+    def monitor(self) -> str:
+        """The name of the metric that chooses the best checkpoint; most classes just state it."""
 
     @abstractmethod
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Tensor:
@@ -56,6 +59,19 @@ class Task(nn.Module, ABC):
             output: the student's raw output.
             size: height and width that a dense prediction is wanted at.
         """
+
+    def readout(self) -> Readout | None:
+        """What gives the final output of a student that has left training.
+
+        It should need torch alone, and give what `prediction` gives, or for labels their
+        probabilities. By default None: then an exported student takes the task along for its
+        `prediction`, and whatever the task imports.
+        """
+        return None
+
+    def forward(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """The prediction: so a task that has no readout is one."""
+        return self.prediction(output, size)
 
     @abstractmethod
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
@@ -104,12 +120,25 @@ class Task(nn.Module, ABC):
         """
         return batch
 
-    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+    def terms(
+        self, output: Tensor, batch: Batch, student: Callable[[Tensor], Tensor]
+    ) -> Mapping[str, Tensor]:
         """The parts of a training step's loss by name, which training adds up and logs.
 
-        By default the loss alone. What learns beside the student may make a step of its own here.
+        By default the loss alone. What learns beside the student may look at the batch here.
+
+        Args:
+            output: the student's raw output for the images of the batch.
+            batch: a batch, as `varied` gives it.
+            student: gives the raw output for further images in [0, 1].
         """
         return {"loss": self.loss(output, batch)}
+
+    def stepped(self) -> None:
+        """Called after each step of the student's optimiser, which may have taken several batches.
+
+        What learns beside the student makes a step of its own here.
+        """
 
     def checkpoint(self) -> dict[str, Any]:
         """What a task has learned itself, for the checkpoint: by default nothing."""
@@ -199,15 +228,6 @@ class Task(nn.Module, ABC):
         return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
-def resize(
-    maps: Float[Tensor, "b c h w"], size: tuple[int, int]
-) -> Float[Tensor, "b c height width"]:
-    """Bilinear resize with pixel centres aligned; the same tensor when the size is right."""
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-
-
 def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> Float[Tensor, " b"]:
     """The mean over the valid entries of each image; zero for an image that has none.
 
@@ -221,6 +241,29 @@ def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> 
     """
     kept = torch.where(valid, values, 0.0).flatten(1).sum(1)
     return kept / valid.flatten(1).sum(1).clamp(min=1)
+
+
+def check_colors(pictures: Float[Tensor, "b c h w"], key: str) -> Float[Tensor, "b 3 h w"]:
+    """The pictures of a batch, if they are ones; what is not known of them may be NaN.
+
+    Args:
+        pictures: what is in the batch.
+        key: under which name, for the message.
+
+    Raises:
+        DataError: when they have other channels than three, or colours outside of [0, 1].
+    """
+    if pictures.ndim != 4 or pictures.shape[1] != 3:
+        raise DataError(
+            f"'{key}' must be pictures (batch, 3, height, width), but is {tuple(pictures.shape)}."
+        )
+    if not torch.compiler.is_compiling() and ((pictures < 0) | (pictures > 1)).any():
+        known = pictures[~pictures.isnan()]
+        raise DataError(
+            f"'{key}' must hold colours in [0, 1], but goes from {known.min()} to {known.max()}. "
+            "Divide values of 8 bits by 255."
+        )
+    return pictures
 
 
 def check_labels(labels: Shaped[Tensor, "*any"], classes: int, ignore: int | None = None) -> None:

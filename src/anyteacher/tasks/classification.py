@@ -13,6 +13,7 @@ from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
 from anyteacher.facts import Facts
 from anyteacher.metrics import ClassificationMetrics
+from anyteacher.readout import Classes
 from anyteacher.tasks.base import Batch, Task, check_labels
 from anyteacher.tasks.mixing import mixed
 
@@ -64,8 +65,11 @@ class Classification(Task):
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b classes"]:
         """The probability of each class; the size is of no matter."""
-        del size
-        return self.check(output).softmax(1)
+        return self.readout()(self.check(output), size)
+
+    def readout(self) -> Classes:
+        """The prediction, by torch alone."""
+        return Classes()
 
     def varied(self, batch: Batch) -> Batch:
         """Images that are mixed, if asked, and the share of each class in `label`."""

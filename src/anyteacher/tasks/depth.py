@@ -13,7 +13,8 @@ from anyteacher import images, pictures
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
 from anyteacher.metrics import RULES, DepthMetrics, Protocol, Rules, valid_depth
-from anyteacher.tasks.base import Batch, Task, resize, valid_mean
+from anyteacher.readout import Metres, resize
+from anyteacher.tasks.base import Batch, Task, valid_mean
 
 
 def log_l1(
@@ -114,9 +115,11 @@ class Depth(Task):
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 1 h w"]:
         """Depth in metres, clamped to [min_depth, max_depth]."""
-        maps = resize(self.check(output), size)
-        depth = maps.exp() if self.output_is == "log" else maps
-        return depth.clamp(self.min_depth, self.max_depth)
+        return self.readout()(self.check(output), size)
+
+    def readout(self) -> Metres:
+        """The prediction, by torch alone."""
+        return Metres(self.output_is, self.min_depth, self.max_depth)
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The weighted sum of the two losses in log-depth."""

@@ -12,7 +12,8 @@ from torchmetrics import MetricCollection
 from anyteacher import images, pictures
 from anyteacher.errors import DataError
 from anyteacher.metrics import EdgeMetrics
-from anyteacher.tasks.base import Batch, Task, resize, valid_mean
+from anyteacher.readout import EdgeProbability, resize
+from anyteacher.tasks.base import Batch, Task, valid_mean
 
 
 def balanced(logits: Float[Tensor, "b 1 h w"], edges: Bool[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
@@ -42,7 +43,11 @@ class Edges(Task):
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 1 h w"]:
         """The probability of an edge, as if there were as many pixels on edges as beside them."""
-        return resize(self.check(output), size).sigmoid()
+        return self.readout()(self.check(output), size)
+
+    def readout(self) -> EdgeProbability:
+        """The prediction, by torch alone."""
+        return EdgeProbability()
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The balanced cross-entropy."""

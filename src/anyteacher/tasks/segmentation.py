@@ -13,7 +13,8 @@ from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
 from anyteacher.facts import IGNORE, Facts
 from anyteacher.metrics import SegmentationMetrics
-from anyteacher.tasks.base import Batch, Task, check_labels, resize, valid_mean
+from anyteacher.readout import PixelClasses, resize
+from anyteacher.tasks.base import Batch, Task, check_labels, valid_mean
 
 
 def dice(logits: Float[Tensor, "b classes h w"], target: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -72,6 +73,10 @@ class Segmentation(Task):
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Int[Tensor, "b h w"]:
         """The index of the best class of each pixel."""
         return resize(self.check(output), size).argmax(1)
+
+    def readout(self) -> PixelClasses:
+        """The probabilities of the classes, by torch alone."""
+        return PixelClasses()
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy over the labelled pixels, and the Dice loss if asked."""

@@ -1,6 +1,6 @@
 """Image translation: the same scene, as it would look under other conditions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -10,10 +10,11 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from anyteacher import images, pictures
-from anyteacher.errors import ConfigError, DataError
+from anyteacher.errors import ConfigError
 from anyteacher.metrics import FeatureMetrics, TranslationMetrics
+from anyteacher.readout import Colors, resize
 from anyteacher.tasks.adversary import Adversarial, Adversary
-from anyteacher.tasks.base import Batch, Task, resize
+from anyteacher.tasks.base import Batch, Task, check_colors, valid_mean
 from anyteacher.tasks.extractor import Extractor
 
 
@@ -27,9 +28,12 @@ class Translation(Task):
     The output is the picture itself, resized to the target. What lies outside of [0, 1] is cut off
     in predictions, and drawn back by the loss.
 
+    Where the target is NaN, nothing is known: neither the loss nor `psnr` and `ssim` count it, and
+    what looks at whole pictures, the adversary and `features`, sees the image there in either.
+
     Args:
-        target: the key of the batch that holds the picture to be made, (B, 3, H, W) in [0, 1]:
-            `target` for pairs on disk, `relit` for rooms at night.
+        target: the key of the batch that holds the picture to be made, (B, 3, H, W) in [0, 1], NaN
+            where unknown: `target` for pairs on disk, `relit` for rooms at night.
         adversarial: how an adversary judges and learns; None for the difference alone.
         features: what sees the pictures for the distances of sets, `fid` and `kid`; None for
             neither.
@@ -52,25 +56,45 @@ class Translation(Task):
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 3 h w"]:
         """The picture, in [0, 1]."""
-        return resize(self.check(output), size).clamp(0, 1)
+        return self.readout()(self.check(output), size)
+
+    def readout(self) -> Colors:
+        """The prediction, by torch alone."""
+        return Colors()
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
-        """The mean absolute difference over pixels, colours and images."""
+        """The mean absolute difference over known pixels and colours, then over images."""
         picture = self._picture(batch)
         made = resize(self.check(output), (picture.shape[-2], picture.shape[-1]))
-        return (made - picture).abs().mean()
+        known = ~picture.isnan()
+        # No difference in place of an unknown one, whose gradient would be unknown, too.
+        difference = made - torch.where(known, picture, made.detach())
+        return valid_mean(difference.abs(), known).mean()
 
-    def terms(self, output: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """The difference, and what the adversary says once it has made its own step."""
+    def terms(
+        self, output: Tensor, batch: Batch, student: Callable[[Tensor], Tensor]
+    ) -> Mapping[str, Tensor]:
+        """The difference, and what the adversary says, which learns from the batch, too."""
+        del student
         terms = {"difference": self.loss(output, batch)}
         if self.adversary is not None:
-            picture = self._picture(batch)
-            size = (picture.shape[-2], picture.shape[-1])
-            image, made = resize(batch["image"], size), resize(self.check(output), size)
-            self.adversary.learn(image, picture, made)
-            judged = self.adversary.judge(image, made)
-            terms["adversary"] = self.adversary.settings.weight * judged
+            image, *pictures = self._whole(batch, self.check(output))
+            real, made = (torch.cat([image, picture], dim=1) for picture in pictures)
+            terms["adversary"] = self.adversary.settings.weight * self.adversary.judge(made)
+            self.adversary.learn(real, made)
         return terms
+
+    def _whole(self, batch: Batch, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The image, the real and the made picture, both as the image where nothing is known."""
+        picture = self._picture(batch)
+        size, known = (picture.shape[-2], picture.shape[-1]), ~picture.isnan()
+        image, made = resize(batch["image"], size), resize(output, size)
+        return image, torch.where(known, picture, image), torch.where(known, made, image)
+
+    def stepped(self) -> None:
+        """The adversary makes its step."""
+        if self.adversary is not None:
+            self.adversary.step()
 
     def checkpoint(self) -> dict[str, Any]:
         """The state of the adversary, if there is one."""
@@ -103,7 +127,8 @@ class Translation(Task):
         if self.features is None:
             metrics.update(made, picture)
         else:
-            seen = {"made": self.features(made), "real": self.features(picture)}
+            _, whole, drawn = self._whole(batch, made)
+            seen = {"made": self.features(drawn), "real": self.features(whole)}
             metrics.update(prediction=made, target=picture, **seen)
 
     def draw(
@@ -118,15 +143,4 @@ class Translation(Task):
         return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
 
     def _picture(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        picture = self.target_of(batch)
-        if picture.ndim != 4 or picture.shape[1] != 3:
-            raise DataError(
-                f"'{self.target}' must be pictures (batch, 3, height, width), but is "
-                f"{tuple(picture.shape)}."
-            )
-        if not torch.compiler.is_compiling() and not ((picture >= 0) & (picture <= 1)).all():
-            raise DataError(
-                f"'{self.target}' must hold colours in [0, 1], but goes from {picture.min()} to "
-                f"{picture.max()}. Divide values of 8 bits by 255."
-            )
-        return picture
+        return check_colors(self.target_of(batch), self.target)

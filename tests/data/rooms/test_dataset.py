@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from anyteacher.data import RoomsData, RoomsDataset
+from anyteacher.data import Place, RoomsData, RoomsDataset
 from anyteacher.data.rooms import (
     CLASSES,
     KINDS,
@@ -249,3 +249,31 @@ def test_the_data_tells_its_targets_and_classes():
     assert facts.targets == ("depth",)
     assert facts.classes == {"segmentation": len(CLASSES), "presence": len(KINDS)}
     assert facts.max_depth is None
+
+
+def test_unpaired_rooms_are_those_of_other_scenes_by_night(tmp_path):
+    sizes = {"train_size": 6, "val_size": 3, "test_size": 3, "size": SIZE}
+    for cache in (True, False):
+        data = RoomsData(targets=["depth", "unpaired"], cache=cache, cache_dir=tmp_path, **sizes)
+        data.setup("fit")
+        assert set(data.train[0]) == {"image", "depth", "unpaired", "index"}
+        plain = RoomsDataset("train", 6, SIZE, targets=["depth"])
+        assert equal(plain[4], {k: v for k, v in data.train[4].items() if k != "unpaired"})
+        night = RoomsDataset("train", 12, SIZE, targets=["relit"])
+        others = stacked(night)["relit"][6:]  # none of a scene that is seen by day
+
+        def place(sample, others=others):
+            (found,) = [i for i in range(6) if torch.equal(others[i], sample["unpaired"])]
+            return found
+
+        drawn = [[place(data.train[Place(i, e)]) for i in range(6)] for e in range(4)]
+        assert {i for row in drawn for i in row} == set(range(6))
+        assert len({tuple(row) for row in drawn}) == 4  # anew in every epoch
+        later = RoomsDataset("val", 6, SIZE, targets=["relit"])
+        for i in range(3):
+            assert torch.equal(data.val[i]["unpaired"], later[3 + i]["relit"])
+    assert data.facts().targets == ("depth", "unpaired")
+    with pytest.raises(ConfigError, match="no target 'unpared'"):
+        RoomsData(targets=["unpared"])
+    with pytest.raises(ConfigError, match="from 1 to 2\\*\\*32 scenes; got 2 from -1 on"):
+        RoomsDataset("train", 2, first=-1)

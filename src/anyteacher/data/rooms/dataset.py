@@ -13,6 +13,7 @@ from anyteacher.data.loading import Batch, DataModule, Samples
 from anyteacher.data.rooms import store
 from anyteacher.data.rooms.render import TARGETS, check_targets, render
 from anyteacher.data.rooms.scene import CLASSES, KINDS
+from anyteacher.data.unpaired import partner
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
 
@@ -21,6 +22,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 """Names of the splits."""
 
+_UNPAIRED = "unpaired"
 _MAX_LENGTH = 1 << 32
 _MAX_SEED = 1 << 29
 _PIXELS_AT_ONCE = 64 * 64 * 64  # rendered between two steps of the progress bar
@@ -53,12 +55,13 @@ class RoomsDataset(Dataset[Batch]):
 
     Args:
         split: "train", "val" or "test".
-        length: how many scenes, the first ones of an endless row.
+        length: how many scenes, of an endless row.
         size: height and width of the pictures.
         targets: what to give beside the image; the fewer, the faster, and the smaller on disk.
         seed: of the whole benchmark.
         cache: folder in which to keep what was generated; without one, every access renders anew.
         device: where to render.
+        first: where in the row they begin.
 
     Raises:
         ConfigError: when a setting is impossible.
@@ -75,16 +78,19 @@ class RoomsDataset(Dataset[Batch]):
         seed: int = 0,
         cache: Path | None = None,
         device: str = "cpu",
+        first: int = 0,
     ) -> None:
         check_targets(targets)
-        if not 1 <= length <= _MAX_LENGTH:
-            raise ConfigError(f"A split of rooms has from 1 to 2**32 scenes; got {length}.")
+        if length < 1 or first < 0 or first + length > _MAX_LENGTH:
+            raise ConfigError(
+                f"A split of rooms has from 1 to 2**32 scenes; got {length} from {first} on."
+            )
         if min(size) < 1:
             raise ConfigError(f"A picture needs a positive size; got {size[0]} x {size[1]}.")
         scene_seeds(split, torch.tensor([0]), seed)
         self.split, self.length, self.size, self.seed = split, length, size, seed
         self.targets = ("image", *(t for t in dict.fromkeys(targets) if t != "image"))
-        self.device = device
+        self.device, self.first = device, first
         self.folder = None if cache is None else Path(cache) / self._name()
         self._arrays: dict[str, store.Array] = {}
         if self.folder is not None:
@@ -95,7 +101,8 @@ class RoomsDataset(Dataset[Batch]):
         height, width = self.size
         # Devices agree to rounding only; each has its own folder.
         device = torch.device(self.device).type
-        settings = f"{self.split}-{self.length}-{height}x{width}-seed{self.seed}-{device}"
+        scenes = f"{self.first}+{self.length}" if self.first else f"{self.length}"
+        settings = f"{self.split}-{scenes}-{height}x{width}-seed{self.seed}-{device}"
         return f"rooms-{settings}-{store.generator_hash()}"
 
     def _fill(self, folder: Path) -> None:
@@ -113,7 +120,7 @@ class RoomsDataset(Dataset[Batch]):
         self._arrays = {t: store.read(folder / f"{t}.npy", self.length) for t in self.targets}
 
     def _render(self, indices: Sequence[int], targets: Sequence[str]) -> dict[str, store.Array]:
-        seeds = scene_seeds(self.split, torch.tensor(indices), self.seed)
+        seeds = scene_seeds(self.split, torch.tensor(indices) + self.first, self.seed)
         batch = render(seeds, *self.size, targets=targets, device=self.device)
         return {target: store.pack(target, batch[target]) for target in targets}
 
@@ -144,6 +151,33 @@ class RoomsDataset(Dataset[Batch]):
         return Samples({**batch, "index": torch.tensor(indices)})
 
 
+class UnpairedRooms(Dataset[Batch]):
+    """Rooms by day, each with another room by night that is drawn anew in every epoch.
+
+    Args:
+        rooms: What is given.
+        others: Rooms of other scenes, whose `relit` is the picture of the other kind.
+        seed: Of the draws; None to take the others in turn.
+    """
+
+    def __init__(self, rooms: RoomsDataset, others: RoomsDataset, seed: int | None) -> None:
+        self.rooms, self.others, self.seed = rooms, others, seed
+
+    def __len__(self) -> int:
+        return len(self.rooms)
+
+    def __getitem__(self, index: int) -> Batch:
+        """One scene with the picture of another, without a batch dimension."""
+        sample: Batch = self.__getitems__([index])[0]
+        return sample
+
+    def __getitems__(self, indices: list[int]) -> Samples:
+        """Several scenes at once."""
+        places = [partner(index, len(self.others), self.seed) for index in indices]
+        night = self.others.__getitems__([int(place) for place in places]).batch["relit"]
+        return Samples({**self.rooms.__getitems__(indices).batch, "unpaired": night})
+
+
 class RoomsData(DataModule):
     """Generated rooms with every target for every picture.
 
@@ -153,7 +187,8 @@ class RoomsData(DataModule):
         test_size: scenes to test on.
         size: height and width of the pictures.
         targets: what to give beside the image, out of depth, segmentation, normals, edges, relit,
-            presence and count; the fewer, the faster, and the smaller on disk.
+            presence and count; the fewer, the faster, and the smaller on disk. And `unpaired`:
+            another scene by night, one of as many that are in no split.
         batch_size: images a batch and process.
         num_workers: worker processes of each loader; reading a cache is fast without any.
         seed: of the scenes and of the order of training.
@@ -178,7 +213,7 @@ class RoomsData(DataModule):
         device: str = "cpu",
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
-        check_targets(targets)
+        check_targets([target for target in targets if target != _UNPAIRED])
         self.sizes = {"train": train_size, "val": val_size, "test": test_size}
         self.size, self.targets, self.device = size, tuple(targets), device
         self.cache = (cache_dir or store.default_cache()) if cache else None
@@ -187,16 +222,25 @@ class RoomsData(DataModule):
         """The targets, the classes of pixels and the kinds of objects; depth has no limit."""
         return Facts(self.targets, {"segmentation": len(CLASSES), "presence": len(KINDS)})
 
-    def _split(self, split: Split) -> RoomsDataset:
+    def _rooms(self, split: Split, targets: Sequence[str], first: int = 0) -> RoomsDataset:
         return RoomsDataset(
             split,
             self.sizes[split],
             self.size,
-            targets=self.targets,
+            targets=targets,
             seed=self.seed,
             cache=self.cache,
             device=self.device,
+            first=first,
         )
+
+    def _split(self, split: Split) -> RoomsDataset | UnpairedRooms:
+        rooms = self._rooms(split, [t for t in self.targets if t != _UNPAIRED])
+        if _UNPAIRED not in self.targets:
+            return rooms
+        # The scenes behind those of the split.
+        others = self._rooms(split, ["relit"], first=self.sizes[split])
+        return UnpairedRooms(rooms, others, self.seed if split == "train" else None)
 
     def prepare_data(self) -> None:
         """Generates what the cache lacks; Lightning calls it in one process of a machine."""
