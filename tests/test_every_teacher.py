@@ -1,6 +1,7 @@
 """Teachers of every library through the command, as a configuration has them."""
 
 import json
+import shutil
 
 import pytest
 import timm
@@ -174,6 +175,19 @@ def test_a_teacher_of_each_kind(name, fit, files):
         {"student": "encoder.2", "teacher": tap, "compare": "pooled", "name": "link"},
     )
     assert out.startswith(line)
+    assert all(value > 0 for _, value in curves["train/link"])
+
+
+def test_an_exported_student_is_the_next_ones_teacher(fit, files):
+    *_, folder = fit(None)
+    assert cli.main(["export", str(folder), "--format", "torch"]) == 0
+    first = shutil.move(folder, folder.with_name("first"))
+    path = f"{first}/export/student.pt2"
+    teacher = named("Exported", path=path, norm={"mean": [0.0], "std": [1.0]})
+    out, curves, _ = fit(
+        teacher, {"student": "encoder.2", "teacher": "model.encoder.2", "name": "link"}
+    )
+    assert "normalised by mean (0) and std (1)" in out
     assert all(value > 0 for _, value in curves["train/link"])
 
 
