@@ -1,5 +1,6 @@
 """What all tests share: shapes and types are checked at run time, one thread, the same seed."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -53,3 +54,30 @@ def unchecked():
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+_DIGITS = Path(__file__).parent / "programs" / "digits.yaml"
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs the command; gives its status, and what it printed to either side."""
+
+    cli = importlib.import_module("anyteacher.cli")  # after the hook above
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run on digits, made by the command."""
+    cli = importlib.import_module("anyteacher.cli")
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    assert cli.main(["fit", f"--config={_DIGITS}", f"--output={folder}"]) == 0
+    return folder

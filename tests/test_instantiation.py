@@ -4,7 +4,7 @@ from fits import CONFIG
 
 from anyteacher.errors import ConfigError, TeacherError
 from anyteacher.experiment import Experiment
-from anyteacher.instantiation import finished, instantiate, instantiate_alone
+from anyteacher.instantiation import finished, image_shape, instantiate, instantiate_alone
 from anyteacher.parsers import make_parser
 from anyteacher.teachers import Random
 
@@ -46,3 +46,10 @@ def test_the_weights_of_a_finished_run(tmp_path):
         finished(tmp_path)
     (tmp_path / "student.safetensors").touch()
     assert finished(tmp_path) == tmp_path / "student.safetensors"
+
+
+def test_the_images_that_a_run_was_trained_on(tmp_path):
+    with pytest.raises(ConfigError, match=r"not finished: it has no run\.json.*Go on with"):
+        image_shape(tmp_path)
+    (tmp_path / "run.json").write_text('{"image": [3, 48, 64], "step": 2}')
+    assert image_shape(tmp_path) == (3, 48, 64)

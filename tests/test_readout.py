@@ -43,6 +43,7 @@ SLOW = [
     (EdgeProbability(), lambda c: [1 / (1 + math.exp(-c[0]))], 1),
     (Directions(), lambda c: [v / math.sqrt(sum(w * w for w in c)) for v in c], 3),
     (Colors(), lambda c: [min(max(v, 0), 1) for v in c], 3),
+    (Colors(logits=True), lambda c: [1 / (1 + math.exp(-v)) for v in c], 3),
     (Classes(), slow_softmax, 4),
     (Presences(), lambda c: [1 / (1 + math.exp(-v)) for v in c], 4),
 ]

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import layouts
 import pytest
+import torch
 import yaml
 
 from anyteacher import cli
 from anyteacher.experiment import CONFIG, CURVES
 from anyteacher.logs import read_curves
+from anyteacher.teachers import Timm
 
 FOLDER = Path(__file__).parents[1] / "configs"
 TWINS = ("inverted", "alone", "traditional", "random")
@@ -55,6 +57,12 @@ TEACHERS = {
         "name": "vit_small_patch14_dinov2",
         "settings": {"img_size": 56, "embed_dim": 24, "num_heads": 2},
     },
+}
+
+# Without training the blocks of these teachers add nothing to their input, unless this is set.
+STARTED = {
+    "convnext_tiny": {"ls_init_value": 1.0},
+    "vit_small_patch14_dinov2": {"init_values": 1.0},
 }
 
 
@@ -114,13 +122,28 @@ def test_imagenet_without_a_teacher_makes_two_steps(tmp_path):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_twin_changes_what_it_says_and_no_more(name):
     teacher = read(name, "inverted")["teacher"]
+    given = {**teacher["init_args"], "weights": "random"}
+    if started := STARTED.get(given["name"]):
+        given["settings"] = {**given.get("settings", {}), **started}
     assert {twin: read(name, twin) for twin in TWINS[1:]} == {
         "alone": {"teacher": None, "distillation": {"links": []}},
         "traditional": {"distillation": {"direction": "traditional"}},
-        "random": {
-            "teacher": {**teacher, "init_args": {**teacher["init_args"], "weights": "random"}}
-        },
+        "random": {"teacher": {**teacher, "init_args": given}},
     }
+
+
+@pytest.mark.parametrize("name", ["nyuv2", "imagenet"])
+def test_the_blocks_of_an_untrained_teacher_do_something(name):
+    given = read(name, "random")["teacher"]["init_args"]
+    model = Timm(**given).model
+    block = model.blocks[-1] if hasattr(model, "blocks") else model.stages[-1].blocks[-1]
+    shares = []
+    block.register_forward_hook(
+        lambda module, args, out: shares.append((out - args[0]).std() / args[0].std())
+    )
+    with torch.no_grad():
+        model(torch.randn(1, 3, 224, 224))
+    assert shares[0] > 0.1
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,6 +1,5 @@
 """What the subcommands do, once their settings are read."""
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,7 +22,13 @@ from anyteacher.data.rooms import SPLITS
 from anyteacher.demo import run_demo
 from anyteacher.errors import CollapseWarning, ConfigError, DataError, did_you_mean, require
 from anyteacher.images import replacing
-from anyteacher.instantiation import finished, flattened, instantiate, instantiate_alone
+from anyteacher.instantiation import (
+    finished,
+    flattened,
+    image_shape,
+    instantiate,
+    instantiate_alone,
+)
 from anyteacher.objective import Objective
 from anyteacher.predict import predict_folder, step_of
 from anyteacher.projectors import LevelProjector, Projector
@@ -194,8 +199,7 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
     """
     made, _ = instantiate_alone(parser, settings)
     load_weights(made.student, settings.weights or finished(settings.run))
-    information = json.loads((settings.run / experiment.INFO).read_text())
-    channels, *size = information["image"]
+    channels, *size = image_shape(settings.run)
     resolution = min(size) if settings.resolution < 0 else settings.resolution
     module = made.module().to("cuda" if torch.cuda.is_available() else "cpu")
     done = failed = 0

@@ -1,5 +1,6 @@
 """Experiments made from the settings that the command has read."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -53,6 +54,22 @@ def finished(folder: Path) -> Path:
             "(--weights)."
         )
     return path
+
+
+def image_shape(folder: Path) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a run was trained on.
+
+    Raises:
+        ConfigError: when the run is not finished, and does not say so yet.
+    """
+    path = folder / experiment.INFO
+    if not path.is_file():
+        raise ConfigError(
+            f"The run in '{folder}' is not finished: it has no {path.name}, which says what images "
+            f"it was trained on. Go on with `anyteacher fit --resume --output {folder}`."
+        )
+    channels, height, width = json.loads(path.read_text())["image"]
+    return channels, height, width
 
 
 def flattened(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

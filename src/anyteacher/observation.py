@@ -173,17 +173,12 @@ class View(NamedTuple):
 
         All name the link.
         """
-        projector = cast("Projector", self.projector)
         direction = cast("Projected", self.direction)
+        affine = self.affine_over(moments)
         with self._blamed():
             if moments is not None:
-                affine = projector.affine_over(moments)
                 return decompose_moments(moments, *affine, direction=direction)
             rows = to_rows(self.compared.student), to_rows(cast("Tensor", self.compared.teacher))
-            if projector.batchwise:
-                affine = projector.affine_over(moments_of(self.compared))
-            else:
-                affine = projector.affine()
             return decompose(*rows, *affine, direction=direction)
 
     @contextmanager
@@ -192,6 +187,29 @@ class View(NamedTuple):
             yield
         except AnyteacherError as error:
             raise type(error)(f"Link '{self.name}': {error}") from error
+
+    def affine_over(self, moments: Moments | None = None) -> tuple[Tensor, Tensor | None]:
+        """The matrix and offset of its projector, for the rows of some moments or its own.
+
+        Args:
+            moments: Of the rows; None for those of this view.
+
+        Raises:
+            ConfigError: for a projector that is not linear.
+            LayoutError: for one that is fitted, where there are too few rows.
+
+        Both name the link.
+        """
+        projector = cast("Projector", self.projector)
+        with self._blamed():
+            if moments is None and not projector.batchwise:
+                return projector.affine()
+            return projector.affine_over(moments or moments_of(self.compared))
+
+    @property
+    def is_batchwise(self) -> bool:
+        """Whether it has a projector that fits every batch anew."""
+        return self.projector is not None and self.projector.batchwise
 
     @property
     def is_decomposable(self) -> bool:

@@ -72,6 +72,30 @@ def test_one_link_over_several_batches_is_the_features_as_a_whole(images, direct
     assert float(found.alignment[2]) == pytest.approx(measured.cka)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_projector_that_fits_every_batch_is_fitted_to_all_rows(images, bias):
+    made = distiller(at.Link("2", "2", projector=at.projectors.ClosedForm(bias=bias)))
+    parts = [images[:8], images[8:11], images[11:, :, :4, :4]]  # the last has too few for a fit
+    found = [measure(made, batches).links[0] for batches in (parts, [*parts[::-1]])]
+    student, teacher = (
+        torch.cat([maps(model, part) for part in parts])
+        for model in (made.student, made.teachers["teacher"].model)
+    )
+    ones = torch.ones(len(teacher), int(bias), dtype=torch.float64)
+    design = torch.cat([teacher, ones], 1)
+    ridge = 1e-3 * len(teacher) * torch.eye(7 + bias, dtype=torch.float64)
+    ridge[7:] = 0
+    fit = torch.linalg.solve(design.T @ design + ridge, design.T @ student)
+    projected = design @ fit
+    values = torch.linalg.eigvalsh((projected - projected.mean(0)).T.cov(correction=0)).flip(0)
+    for measured in found:
+        assert torch.allclose(measured.projected, values, rtol=1e-3, atol=1e-7)
+        total = float((student - projected).square().mean())
+        assert float(measured.decomposition.total) == pytest.approx(total, rel=1e-4)
+        assert measured.pictures["projected"].shape[1] == 3
+    assert torch.allclose(found[0].directions.kept, found[1].directions.kept, atol=1e-6)
+
+
 def test_the_components_of_the_sides_go_the_same_way(images):
     """A student that is the teacher with other signs looks like the teacher."""
     teacher = net(7, 1).eval()

@@ -1,6 +1,8 @@
 """Every task in every format: files are read here by other code than that which checked them."""
 
 import json
+import re
+from pathlib import Path
 
 import onnx
 import onnxruntime
@@ -8,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import anyteacher
 from anyteacher import IMAGENET, load_student
 from anyteacher.data.digits import DigitsData
 from anyteacher.errors import ExportError, MissingExtraError
@@ -15,19 +18,24 @@ from anyteacher.experiment import Experiment
 from anyteacher.export import formats
 from anyteacher.export.command import alone
 from anyteacher.export.formats import FORMATS, Order
+from anyteacher.hints import known_classes
 from anyteacher.models import ConvNet, EncoderDecoder
 from anyteacher.normalization import ImageNorm
 from anyteacher.readout import Classes
 from anyteacher.student import DESCRIPTION, Student
 from anyteacher.tasks import (
     Classification,
+    CycleGAN,
     Depth,
     Edges,
+    Extractor,
     MultiLabel,
     Normals,
     Segmentation,
+    Task,
     Translation,
 )
+from anyteacher.teachers import Random
 
 TASKS = {
     "depth": Depth(max_depth=10),
@@ -35,6 +43,7 @@ TASKS = {
     "normals": Normals(),
     "edges": Edges(),
     "translation": Translation(),
+    "unpaired": CycleGAN(nn.Conv2d(3, 3, 1), Extractor(Random, "")),
     "classification": Classification(4),
     "multi-label": MultiLabel(4),
 }
@@ -111,6 +120,13 @@ def test_every_task_in_every_format_at_any_size(task, name, tmp_path):
             close(run(images), expected(task, student.model, images))
 
 
+def test_every_task_is_tested_and_on_the_page():
+    names = {cls.__name__ for cls in known_classes(Task)}
+    assert {type(task).__name__ for task in TASKS.values()} == names
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    assert all(f"`{name}`" in page for name in names)
+
+
 def test_what_is_said_of_a_student():
     depth = student_of(TASKS["depth"]).description
     assert depth["norm"] == {"mean": IMAGENET.mean, "std": IMAGENET.std}
@@ -126,25 +142,39 @@ def test_what_is_said_of_a_student():
     assert student_of(TASKS["multi-label"]).description["classes"] == 4
 
 
+@pytest.fixture(scope="module")
+def edges(tmp_path_factory):
+    """A student, and its file in each format."""
+    student, folder = student_of(TASKS["edges"]), tmp_path_factory.mktemp("edges")
+    order = Order(student, folder, 3, SIZE, check=False)
+    return student, {name: write(order).path for name, write in FORMATS.items()}
+
+
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_file_says_what_it_is(name, tmp_path):
-    student = student_of(TASKS["depth"])
-    path = FORMATS[name](Order(student, tmp_path, 3, SIZE, check=False)).path
+def test_each_file_says_what_it_is(name, edges):
+    student, paths = edges
     if name == "onnx":
-        said = {entry.key: entry.value for entry in onnx.load(path).metadata_props}[DESCRIPTION]
+        said = {entry.key: entry.value for entry in onnx.load(paths[name]).metadata_props}
     elif name == "torch":
-        extra = {DESCRIPTION: ""}
-        torch.export.load(path, extra_files=extra)
-        said = extra[DESCRIPTION]
+        said = {DESCRIPTION: ""}
+        torch.export.load(paths[name], extra_files=said)
     else:
-        said = json.dumps(load_student(path).description)
+        said = {DESCRIPTION: json.dumps(load_student(paths[name]).description)}
     of_shape = {} if name == "safetensors" else {"shape": ["batch", 3, "height", "width"]}
-    assert json.loads(said) == json.loads(json.dumps({**student.description, **of_shape}))
+    expected = json.loads(json.dumps({**student.description, **of_shape}))
+    assert json.loads(said[DESCRIPTION]) == expected
 
 
-def test_the_axes_of_onnx_have_names(tmp_path):
-    written = FORMATS["onnx"](Order(student_of(TASKS["edges"]), tmp_path, 3, SIZE, check=False))
-    session = onnxruntime.InferenceSession(written.path, providers=["CPUExecutionProvider"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_of_this_machine_is_in_a_file(name, edges):
+    content = edges[1][name].read_bytes()
+    for file in (anyteacher.__file__, torch.__file__):
+        assert str(Path(file).parent).encode() not in content
+    assert re.search(rb"\.student\.[0-9a-f]{16}", content) is None
+
+
+def test_the_axes_of_onnx_have_names(edges):
+    session = onnxruntime.InferenceSession(edges[1]["onnx"], providers=["CPUExecutionProvider"])
     (image,), (output,) = session.get_inputs(), session.get_outputs()
     assert (image.name, image.shape) == ("image", ["batch", 3, "height", "width"])
     assert (output.name, output.shape) == ("output", ["batch", 1, "height", "width"])

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from pathlib import Path
 
 import browser
 import pytest
@@ -12,6 +13,8 @@ from anyteacher.findings.arms import arms_of, compared, differences
 from anyteacher.findings.detail import fitting
 from anyteacher.findings.page import make_page
 from anyteacher.report import write_page
+
+DOCS = Path(__file__).parents[2] / "docs" / "analyze.md"
 
 
 def made(found):
@@ -103,6 +106,29 @@ def test_side_by_side_shows_the_same_tap_of_all_arms(finding, analysis, measured
         "r/b", analysis=analysis(measured("m", student_tap="c")), settings={"task": {}}
     )
     assert "Side by side" not in [s.title for s in made(arms_of([one, elsewhere])).sections]
+
+
+def test_the_documentation_names_every_figure_of_the_page_and_no_other(finding, analysis, measured):
+    runs = [
+        finding(
+            f"runs/{arm}-{seed}",
+            seed=seed,
+            settings={"distillation": {"weight": weight}},
+            curves=logged("l"),
+            tested={"top1": 0.5 + 0.1 * seed * weight},
+            analysis=analysis(measured("l")),
+        )
+        for arm, weight in (("one", 1.0), ("two", 2.0))
+        for seed in (0, 1)
+    ]
+    blocks = [block for section in made(arms_of(runs)).sections for block in section.blocks]
+    shown = {getattr(block, "title", "") or getattr(block, "caption", "") for block in blocks}
+    shown = {
+        re.sub(r"\bone$", "ARM", name).replace("student's a:", "student's TAP:") for name in shown
+    }
+    (part,) = re.findall(r"## What the page shows\n(.*?)\n## ", DOCS.read_text(), re.S)
+    told = {" ".join(name.split()) for name in re.findall(r"\*\*(.*?)\*\*", part, re.S)}
+    assert shown - {""} == told
 
 
 @pytest.fixture(params=[(2, 5), (10, 1)], ids=["two arms", "ten arms"])

@@ -114,3 +114,13 @@ def test_a_ridge_must_be_positive():
     z_s, z_t = pair()
     with pytest.raises(ConfigError, match=r"positive ridge, got 0\.0"):
         closed_form(z_t, z_s, ridge=0.0)
+
+
+@pytest.mark.parametrize("bias", [None, torch.randn(3, dtype=torch.float64)])
+def test_those_of_the_projected_teacher_need_no_second_pass(bias):
+    z_s, z_t = (torch.randn(20, width, dtype=torch.float64) + 1 for width in (4, 5))
+    weight = torch.randn(3, 5, dtype=torch.float64)
+    found = Moments.of(z_s, z_t).projected(weight, bias)
+    expected = Moments.of(torch.nn.functional.linear(z_t, weight, bias), z_t)
+    for name, value in vars(expected).items():
+        torch.testing.assert_close(getattr(found, name), value)

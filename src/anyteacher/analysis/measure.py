@@ -16,6 +16,7 @@ from anyteacher.errors import DataError, NonFiniteError
 from anyteacher.level import size_of
 from anyteacher.losses import Direction
 from anyteacher.observation import View
+from anyteacher.projectors.base import project
 from anyteacher.spectral import (
     Decomposition,
     Moments,
@@ -180,11 +181,13 @@ class _Sums:
 
     def add(self, view: View) -> None:
         """Adds one batch."""
-        sides = {**view.compared._asdict(), "projected": view.projected()}
+        # What fits each batch anew is fitted to all rows in the end.
+        projected = None if view.is_batchwise else view.projected()
+        sides = {**view.compared._asdict(), "projected": projected}
         if not self._first:
             kept = {name: f[: self._samples] for name, f in sides.items() if f is not None}
             self._first = {name: f for name, f in kept.items() if f.ndim == 4}
-        student, teacher, projected = sides.values()
+        student, teacher = view.compared
         if teacher is None:  # a second side without channels
             (rows,) = on_one_grid([student])
             self._pair = _sum(self._pair, rows, rows[:, :0])
@@ -196,6 +199,12 @@ class _Sums:
     def result(self, student_tap: str, regularizer: str) -> Measured:
         """What was measured."""
         view, pair = self._view, cast("Moments", self._pair)
+        if view.is_batchwise and view.is_decomposable:
+            weight, bias = view.affine_over(pair)
+            self._projected = pair.projected(weight, bias)
+            if "teacher" in self._first:
+                theirs = self._first["teacher"].to(weight)
+                self._first["projected"] = project(theirs, weight, bias)
         for sums in filter(None, (pair, self._projected)):
             if not bool((sums.student.sum() + sums.teacher.sum()).isfinite()):
                 raise NonFiniteError(

@@ -1,6 +1,5 @@
 """`anyteacher export`: writes the student of a run by itself."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,9 +9,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from anyteacher import __version__
 from anyteacher.errors import ConfigError, did_you_mean, require
-from anyteacher.experiment import INFO, Experiment
+from anyteacher.experiment import Experiment
 from anyteacher.export.formats import FORMATS, Order
-from anyteacher.instantiation import finished, instantiate_alone
+from anyteacher.instantiation import finished, image_shape, instantiate_alone
 from anyteacher.pictures import palette
 from anyteacher.readout import PixelClasses
 from anyteacher.report import say
@@ -30,13 +29,13 @@ def export(parser: ArgumentParser, settings: Namespace) -> int:
         raise ConfigError(f"Images need at least one pixel, got --size {given}.")
     made, _ = instantiate_alone(parser, settings)
     load_weights(made.student, settings.weights or finished(settings.run))
-    channels, *trained = json.loads((settings.run / INFO).read_text())["image"]
+    image = image_shape(settings.run)
     plain = require("yaml").safe_load(parser.dump(settings, skip_unset=False))
-    height, width = settings.size or trained
+    height, width = settings.size or image[1:]
     order = Order(
-        student=alone(made, plain, (channels, *trained)),
+        student=alone(made, plain, image),
         folder=settings.output or settings.run / "export",
-        channels=channels,
+        channels=image[0],
         size=(height, width),
         check=settings.check,
     )

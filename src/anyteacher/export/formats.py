@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -82,7 +83,9 @@ def torch_export(order: Order) -> Written:
     program, freedom, why = freest(order.student, make, order.channels, order.size)
     with replacing(path) as part:
         text = json.dumps(described(order.student, freedom))
-        torch.export.save(program, part, extra_files={DESCRIPTION: text})
+        content = BytesIO()  # a file's temporary name would be written into it
+        torch.export.save(program, content, extra_files={DESCRIPTION: text})
+        part.write_bytes(content.getbuffer())
         found = _checked(order, freedom, lambda: read(part))
     return Written(path, str(freedom), why, found)
 
@@ -135,6 +138,8 @@ def traced(student: Student, freedom: Freedom) -> ExportedProgram:
     program = torch.export.export(
         student, (torch.rand(freedom.example),), dynamic_shapes={"image": axes}
     )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine, which would be in the file
     run = program.module()
     for shape in freedom.shapes():  # a grid of one position may be fixed, and only shows here
         run(torch.rand(shape))

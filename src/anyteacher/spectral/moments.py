@@ -85,6 +85,21 @@ class Moments:
             torch.addr(self.teacher, theirs, theirs, alpha=self.rows),
         )
 
+    def projected(
+        self, weight: Float[Tensor, "p t"], bias: Float[Tensor, " p"] | None = None
+    ) -> "Moments":
+        """The moments of the projected teacher, in the student's place, and the teacher.
+
+        Args:
+            weight: As a linear layer has it.
+            bias: Its offset.
+        """
+        weight = weight.to(self.teacher)
+        mean = weight @ self.teacher_mean
+        mean = mean if bias is None else mean + bias
+        cross = self.teacher @ weight.mT
+        return Moments(self.rows, mean, self.teacher_mean, weight @ cross, cross, self.teacher)
+
     def raw(self) -> tuple[Float[Tensor, "s s"], Float[Tensor, "t s"], Float[Tensor, "t t"]]:
         """`Z_s^T Z_s`, `Z_t^T Z_s` and `Z_t^T Z_t` of the features as they are, not centred."""
         return self._around(

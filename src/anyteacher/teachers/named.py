@@ -4,14 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from anyteacher.errors import AnyteacherError, TeacherError
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
 from anyteacher.seeding import forked
-from anyteacher.teacher import ChannelOrder, Teacher
+from anyteacher.teacher import ChannelOrder
 from anyteacher.teachers.untrained import has_batch_norm
 
 PRETRAINED, RANDOM = "pretrained", "random"
@@ -34,61 +33,57 @@ class Preprocessing:
     order: ChannelOrder = "rgb"
 
 
-class NamedTeacher(Teacher):
-    """A teacher of a library: pretrained, random or from a file.
+@dataclass(frozen=True)
+class Found:
+    """A model of a library, and how its images are prepared.
+
+    Attributes:
+        model: The model.
+        images: What its configuration says of its images.
+        file: The checkpoint to load into it, if one is asked for.
+        waits: Whether its random weights wait for statistics.
+    """
+
+    model: nn.Module
+    images: Preprocessing
+    file: str | Path | None
+    waits: bool
+
+
+def find(
+    build: Callable[[bool], nn.Module],
+    describe: Callable[[nn.Module], Preprocessing],
+    *,
+    name: str,
+    weights: str | Path,
+    seed: int,
+) -> Found:
+    """A model with pretrained weights, with random ones, or to be loaded from a file.
 
     Args:
         build: Makes the model, with pretrained weights or without.
         describe: Says how its images are prepared.
         name: For messages.
         weights: "pretrained", "random", or the path of a checkpoint.
-        seed: For random weights.
-        norm: In place of the normalisation that is found.
-        size: In place of the size that is found.
-        dtype: See `Teacher`.
-        stop_early: See `Teacher`.
+        seed: For random weights; the random state outside stays as it was.
 
     Raises:
-        TeacherError: when weights or configuration cannot be had, or a checkpoint does not fit.
+        TeacherError: when weights or configuration cannot be had.
     """
-
-    def __init__(
-        self,
-        build: Callable[[bool], nn.Module],
-        describe: Callable[[nn.Module], Preprocessing],
-        *,
-        name: str,
-        weights: str | Path,
-        seed: int,
-        norm: ImageNorm | None,
-        size: Size | None,
-        dtype: torch.dtype | str | None,
-        stop_early: bool,
-    ) -> None:
-        pretrained = weights == PRETRAINED
-        try:
-            with forked(seed):
-                model = build(pretrained)
-            found = describe(model)
-        except AnyteacherError:
+    pretrained = weights == PRETRAINED
+    try:
+        with forked(seed):
+            model = build(pretrained)
+        images = describe(model)
+    except AnyteacherError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        # A hub that cannot be reached (OSError), or has no such weights (the other two).
+        if not pretrained and not isinstance(error, OSError):
             raise
-        except (OSError, RuntimeError, ValueError) as error:
-            # A hub that cannot be reached (OSError), or has no such weights (the other two).
-            if not pretrained and not isinstance(error, OSError):
-                raise
-            raise TeacherError(_unavailable(name, error, pretrained=pretrained)) from error
-        file = None if weights in (PRETRAINED, RANDOM) else weights
-        super().__init__(
-            model,
-            weights=file,
-            norm=norm or found.norm,
-            size=size or found.size,
-            dtype=dtype,
-            stop_early=stop_early,
-            order=found.order,
-        )
-        self.trained_at = found.trained_at
-        self.calibrated = weights != RANDOM or not has_batch_norm(model)
+        raise TeacherError(_unavailable(name, error, pretrained=pretrained)) from error
+    file = None if weights in (PRETRAINED, RANDOM) else weights
+    return Found(model, images, file, weights == RANDOM and has_batch_norm(model))
 
 
 def _unavailable(name: str, error: Exception, *, pretrained: bool) -> str:

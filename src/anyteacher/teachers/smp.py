@@ -10,10 +10,11 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import IMAGENET, ImageNorm
-from anyteacher.teachers.named import PRETRAINED, NamedTeacher, Preprocessing, unknown_preprocessing
+from anyteacher.teacher import Teacher
+from anyteacher.teachers.named import PRETRAINED, Preprocessing, find, unknown_preprocessing
 
 
-class SegmentationModels(NamedTeacher):
+class SegmentationModels(Teacher):
     """A model of segmentation_models_pytorch, with the preprocessing of its encoder.
 
     Most take only heights and widths that 32 divides.
@@ -80,17 +81,17 @@ class SegmentationModels(NamedTeacher):
             except OSError as error:
                 raise unknown_preprocessing(used, error) from error
 
+        found = find(build, describe, name=name, weights=weights, seed=seed)
         super().__init__(
-            build,
-            describe,
-            name=name,
-            weights=weights,
-            seed=seed,
-            norm=norm,
-            size=size,
+            found.model,
+            weights=found.file,
+            norm=norm or found.images.norm,
+            size=size or found.images.size,
             dtype=dtype,
             stop_early=stop_early,
+            order=found.images.order,
         )
+        self.trained_at, self.calibrated = found.images.trained_at, not found.waits
 
 
 def _check_names(smp: Any, name: str, encoder: str) -> None:

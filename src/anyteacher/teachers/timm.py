@@ -10,10 +10,11 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
-from anyteacher.teachers.named import PRETRAINED, NamedTeacher, Preprocessing
+from anyteacher.teacher import Teacher
+from anyteacher.teachers.named import PRETRAINED, Preprocessing, find
 
 
-class Timm(NamedTeacher):
+class Timm(Teacher):
     """A model of timm, with the preprocessing of its own configuration.
 
     Args:
@@ -63,14 +64,14 @@ class Timm(NamedTeacher):
             fixed = getattr(model, "default_cfg", {}).get("fixed_input_size", False)
             return Preprocessing(own, trained_at if fixed else None, trained_at)
 
+        found = find(build, describe, name=name, weights=weights, seed=seed)
         super().__init__(
-            build,
-            describe,
-            name=name,
-            weights=weights,
-            seed=seed,
-            norm=norm,
-            size=size,
+            found.model,
+            weights=found.file,
+            norm=norm or found.images.norm,
+            size=size or found.images.size,
             dtype=dtype,
             stop_early=stop_early,
+            order=found.images.order,
         )
+        self.trained_at, self.calibrated = found.images.trained_at, not found.waits

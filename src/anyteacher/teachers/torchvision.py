@@ -11,10 +11,11 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
-from anyteacher.teachers.named import PRETRAINED, NamedTeacher, Preprocessing
+from anyteacher.teacher import Teacher
+from anyteacher.teachers.named import PRETRAINED, Preprocessing, find
 
 
-class Torchvision(NamedTeacher):
+class Torchvision(Teacher):
     """A model of torchvision, with the preprocessing that belongs to its pretrained weights.
 
     Detectors normalise by themselves and are given images in [0, 1].
@@ -69,14 +70,14 @@ class Torchvision(NamedTeacher):
             )
 
         takes = inspect.signature(models.get_model_builder(name)).parameters
+        found = find(build, describe, name=name, weights=weights, seed=seed)
         super().__init__(
-            build,
-            describe,
-            name=name,
-            weights=weights,
-            seed=seed,
-            norm=norm,
-            size=size,
+            found.model,
+            weights=found.file,
+            norm=norm or found.images.norm,
+            size=size or found.images.size,
             dtype=dtype,
             stop_early=stop_early,
+            order=found.images.order,
         )
+        self.trained_at, self.calibrated = found.images.trained_at, not found.waits

@@ -11,10 +11,11 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import IMAGENET, ImageNorm
-from anyteacher.teachers.named import PRETRAINED, NamedTeacher, Preprocessing, unknown_preprocessing
+from anyteacher.teacher import Teacher
+from anyteacher.teachers.named import PRETRAINED, Preprocessing, find, unknown_preprocessing
 
 
-class Transformers(NamedTeacher):
+class Transformers(Teacher):
     """A vision model of transformers, with the preprocessing of its image processor.
 
     Of a model of texts and images, such as CLIP, the tower of the images is taken.
@@ -80,17 +81,17 @@ class Transformers(NamedTeacher):
                 return Preprocessing(norm, size)
             return _read(processor, size)
 
+        found = find(build, describe, name=name, weights=weights, seed=seed)
         super().__init__(
-            build,
-            describe,
-            name=name,
-            weights=weights,
-            seed=seed,
-            norm=norm,
-            size=size,
+            found.model,
+            weights=found.file,
+            norm=norm or found.images.norm,
+            size=size or found.images.size,
             dtype=dtype,
             stop_early=stop_early,
+            order=found.images.order,
         )
+        self.trained_at, self.calibrated = found.images.trained_at, not found.waits
 
 
 def _configuration(transformers: Any, given: Any) -> Any:
