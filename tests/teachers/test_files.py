@@ -97,6 +97,29 @@ def test_other_weights_of_the_same_model(tmp_path):
     torch.testing.assert_close(teacher(IMAGES), other(IMAGES).detach())
 
 
+class Constants(nn.Module):
+    """Makes tensors on the device of its images, and holds some that are no buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.plain = nn.Conv2d(3, 4, 3), torch.rand(4, 1, 1)
+
+    def forward(self, images):
+        x = self.inner(images)
+        x = x + torch.arange(x.shape[-1], device=images.device)
+        x = x * torch.tensor([1.0, 2.0, 3.0, 4.0], device=images.device)[:, None, None]
+        return x + self.plain.to(images.device)
+
+
+def test_a_program_goes_to_another_device_with_all_that_it_makes(tmp_path):
+    model = Constants().eval()
+    teacher = Exported(exported(model, tmp_path / "model.pt2"))
+    torch.testing.assert_close(teacher(IMAGES), model(IMAGES).detach())
+    # There the kinds of devices may not be mixed, and nothing is computed.
+    moved = teacher.to("meta")(IMAGES.to("meta"))
+    assert (moved.device.type, moved.shape) == ("meta", (2, 4, 62, 94))
+
+
 def test_a_program_that_takes_no_images_is_refused(tmp_path):
     program = torch.export.export(nn.Linear(4, 2), (torch.rand(2, 4),))
     torch.export.save(program, tmp_path / "linear.pt2")

@@ -63,6 +63,23 @@ class Exported(Teacher):
             order=order,
         )
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "Exported":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        _move(self.model, self.device)
+        return self
+
+
+def _move(model: nn.Module, device: torch.device) -> None:
+    """Moves what modules do not move: the constants of a program, and devices in its text."""
+    for module in model.modules():
+        constants = {k: v for k, v in vars(module).items() if isinstance(v, torch.Tensor)}
+        for name, constant in constants.items():
+            setattr(module, name, constant.to(device))
+        graph = getattr(module, "graph", None)
+        for node in graph.nodes if isinstance(graph, torch.fx.Graph) else ():
+            if node.kwargs.get("device") is not None:
+                node.kwargs = {**node.kwargs, "device": device}
+
 
 class TorchScript(Teacher):
     """A TorchScript file, which runs as one piece: its output can be tapped, and nothing inside.
