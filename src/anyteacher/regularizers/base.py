@@ -60,11 +60,13 @@ class Regularizer(Objective, ABC):
             NonFiniteError: when a feature is infinite or not a number.
         """
         name = type(self).__name__
-        if x.shape[1] != self.width:
+        width = x.shape[1] if x.ndim > 1 else None
+        if width != self.width or not self.width:
+            wanted = "channels" if width is None else width
             known = f"was built for {self.width} channels" if self.width else "was not built"
             raise LayoutError(
                 f"{name} {known} and got a feature of shape {tuple(x.shape)}, which has its "
-                f"channels second: (B, C) or (B, C, H, W). Call build({x.shape[1]}) for it first, "
+                f"channels second: (B, C) or (B, C, H, W). Call build({wanted}) for it first, "
                 "or bring tokens (B, N, C) to rows (B N, C)."
             )
         rows = to_rows(x)
@@ -76,7 +78,8 @@ class Regularizer(Objective, ABC):
             raise LayoutError(
                 f"{name} needs at least {least} rows (images times positions), got {count} from a "
                 f"feature of shape {tuple(x.shape)}. Use a larger batch (drop_last=True for the "
-                f"last of an epoch) or an earlier tap with more positions{self.remedy}."
+                "last of an epoch), compare='positions', or an earlier tap with more positions"
+                f"{self.remedy}."
             )
         value, state = self.measure(rows, count)
         checked = self.check_finite and not torch.compiler.is_compiling()
@@ -107,4 +110,4 @@ class Regularizer(Objective, ABC):
 
     def extra_repr(self) -> str:
         """The width, for printing."""
-        return f"{self.width} channels"
+        return f"{self.width} channels" if self.width else "not built"

@@ -112,6 +112,12 @@ def tracked_trailing_energy(
     """
     z = features(z)
     most = int(rank) if most is None else most
+    given = None if start is None else tuple(start.shape)
+    if not 1 <= most <= z.shape[1] or given not in (None, (z.shape[1], most)):
+        raise ConfigError(
+            f"Of {z.shape[1]} channels, from 1 to as many directions are followed, from a start of "
+            f"shape (channels, directions); got {most} and a start of shape {given}."
+        )
     rank = _checked(rank, None, min(most, z.shape[1]))
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         products = gram(z, centre=centre, reduce=reduce, by_rows=False)
