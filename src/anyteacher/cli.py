@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "The student of a run alone: safetensors, torch.export, ONNX.",
     "data": "Check a data set: read all of it, and report what it holds and what is broken.",
     "analyze": "What projectors and losses have done to the features of runs, as a page.",
+    "teachers": "List where teachers come from, what is installed, and an example of each.",
     "taps": "List the layers of a model that can be tapped.",
     "rooms": "Write a contact sheet of the generated scenes.",
     "bench": "Try the paper's claims on a grid of runs, and report what they show.",

@@ -54,6 +54,8 @@ class Distillation:
         observe_every: Training steps between two looks at the features, for the logs: the terms of
             the loss, the projector's singular values, the ranks and what is left of the student's
             energy (see `docs/spectral.md`); 0 for none.
+        margin: Pixels on each side of the training images that the teachers alone see; the student
+            learns from the middle. It is tested on whole images.
     """
 
     links: list[Link] = field(default_factory=list)
@@ -64,6 +66,7 @@ class Distillation:
     student_norm: Norm | None = None
     teacher_norm: Norm | None = None
     observe_every: int = 100
+    margin: int = 0
 
     def __post_init__(self) -> None:
         if self.method:
@@ -72,6 +75,8 @@ class Distillation:
             raise ConfigError(
                 f"observe_every counts training steps, 0 for never, got {self.observe_every}."
             )
+        if self.margin < 0:
+            raise ConfigError(f"A margin is a number of pixels, 0 or more, got {self.margin}.")
         if self.weight < 0:
             raise ConfigError(f"The weight of distillation must be 0 or more, got {self.weight}.")
 
@@ -117,12 +122,15 @@ class Experiment:
     optimization: Optimization = field(default_factory=Optimization)
     images_norm: ImageNorm | None = None
 
+    def teachers(self) -> dict[str, Teacher]:
+        """The teachers by name; a single one is named `teacher`."""
+        given = self.teacher
+        return {"teacher": given} if isinstance(given, Teacher) else dict(given or {})
+
     def module(self) -> TrainingModule:
         """The experiment as a LightningModule."""
         links = self.distillation.resolved()
-        teachers = self.teacher
-        if isinstance(teachers, Teacher):
-            teachers = {"teacher": teachers}
+        teachers = self.teachers()
         taught = [link for link in links if link.teacher_taps]
         if taught and not teachers:
             raise ConfigError(
@@ -137,6 +145,7 @@ class Experiment:
             optimization=self.optimization,
             images_norm=self.images_norm or self.data.facts().norm,
             observe_every=self.distillation.observe_every,
+            margin=self.distillation.margin,
         )
 
 

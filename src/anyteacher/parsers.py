@@ -29,6 +29,7 @@ from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
+from anyteacher.teachers.written import FORMS
 
 Handler: TypeAlias = Callable[[ArgumentParser, Namespace], int]
 
@@ -142,12 +143,19 @@ def _check_data(parser: ArgumentParser) -> Handler:
 def _taps(parser: ArgumentParser) -> Handler:
     parser.add_argument(
         "model",
-        help="timm:NAME, torchvision:NAME, transformers:FOLDER or an import path (package.Class).",
+        help=f"{FORMS}.",
     )
     parser.add_argument("--student", default="", help="Another model: suggest pairs of layers.")
     parser.add_argument("--size", type=int, nargs=2, default=[224, 224], help="Height and width.")
     parser.add_argument("--channels", type=int, default=3, help="Of the images.")
     return commands.taps
+
+
+def _teachers(parser: ArgumentParser) -> Handler:
+    parser.add_argument(
+        "--all", action="store_true", help="Examples of what is not installed, too."
+    )
+    return commands.teachers
 
 
 def _analyze(parser: ArgumentParser) -> Handler:
@@ -200,6 +208,7 @@ _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "data": _check_data,
     "analyze": _analyze,
     "taps": _taps,
+    "teachers": _teachers,
     "rooms": _rooms,
     "demo": _demo,
     "bench": _bench,

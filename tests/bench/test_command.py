@@ -98,7 +98,7 @@ def test_arms_that_cannot_be_compared_are_named(call, tmp_path):
         write_record(tmp_path, record)
     status, out, _ = call("run", "--grid", "small", "--output", tmp_path, "--jobs", 1)
     assert status == 0
-    told = "not compared: segmentation, inverted from depth, inverted: its teacher or all its"
+    told = "not compared: segmentation, inverted from depth, inverted: its teacher or all of its"
     assert told in out
     assert out.count("not compared") == 2
 

@@ -84,15 +84,16 @@ def _plain(value: Any) -> Any:
 def compact(curves: Mapping[str, Curve]) -> dict[str, Curve]:
     """What a record keeps of a run's curves: metrics, losses and ranks, few points and digits.
 
-    Of the singular values of a projector it keeps how many there were, as `directions`.
+    Of the singular values of a projector it keeps how many there were at most, as `directions`:
+    the log has some of many, each under its own number.
     """
     kept = {name: curve for name, curve in curves.items() if name.startswith(_KEPT)}
     for name in list(kept):
-        link, singular, _ = name.partition("/singular_values/")
+        link, singular, place = name.partition("/singular_values/")
         if singular:
             step = kept.pop(name)[-1][0]
             before = kept.get(f"{link}/directions", [(step, 0.0)])
-            kept[f"{link}/directions"] = [(step, before[0][1] + 1)]
+            kept[f"{link}/directions"] = [(step, max(before[0][1], float(place) + 1))]
     return {
         name: [(step, float(f"{value:.{_DIGITS}g}")) for step, value in thinned(curve, _POINTS)]
         for name, curve in sorted(kept.items())
