@@ -1,10 +1,11 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cells import TAUGHT
+from cells import ALONE, TAUGHT
 
 from anyteacher import parsers
 from anyteacher.bench import worker
@@ -129,3 +130,15 @@ def test_memory_of_the_process_is_told_where_the_system_counts_it_anew(run, cell
     assert ("host" in record.memory) == counted
     monkeypatch.setattr(worker, "_RESET", Path("/proc/none/clear_refs"))
     assert run(cell(stage="selection", seed=1)).memory == {}
+
+
+def test_arms_differ_in_what_is_distilled_alone(run, cell):
+    alone = run(cell())
+    teacher = cell(replace(ALONE, task="segmentation"), stage="teacher", seed=1000)
+    assert run(teacher).status == "done"
+    taught = replace(TAUGHT, teacher="segmentation")
+    nothing = Choice(weight=0.0)
+    for one in (cell(TAUGHT, nothing), cell(taught, nothing, teacher=teacher)):
+        record = run(one)
+        assert (record.val, record.test) == (alone.val, alone.test)
+    assert run(cell(taught, Choice(weight=10.0), teacher=teacher)).test != alone.test
