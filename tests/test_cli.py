@@ -6,7 +6,6 @@ import sys
 
 import pytest
 import runs
-import yaml
 from cli_flags import CONFIG
 from PIL import Image
 
@@ -27,17 +26,6 @@ def test_lightnings_callbacks_by_name(call, tmp_path):
     stop += ["--trainer.callbacks.stopping_threshold=0.0", "--trainer.callbacks.mode=max"]
     assert call("fit", CONFIG, f"--output={tmp_path / 'run'}", *stop)[0] == 0
     assert runs.read(tmp_path / "run")["global_step"] == 5
-
-
-def test_taps_of_two_models_are_links_to_paste(call, tmp_path):
-    student = "anyteacher.models.EncoderDecoder(out_channels=1, width=8)"
-    status, out, _ = call("taps", "timm:resnet18", f"--student={student}", "--size", "64", "64")
-    assert status == 0
-    assert "layer4" in out
-    text = out[out.index("# student:") :]
-    links = yaml.safe_load(text)["distillation"]["links"]
-    assert links[0] == {"student": "encoder.3", "teacher": "layer3"}
-    assert f"# student: {student}, teacher: timm:resnet18" in text
 
 
 def test_rooms_contact_sheet(call, tmp_path):

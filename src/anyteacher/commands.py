@@ -81,6 +81,9 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     if settings.resume:
         _check_resumed(settings.output / experiment.CONFIG, config)
     made, trainer = instantiate(parser, settings)
+    if rank_zero_only.rank == 0:
+        for name, teacher in made.teachers().items():
+            say(f"{name}: {teacher.described()}.")
     with _told_in_a_sentence():
         module = experiment.fit(
             made,
