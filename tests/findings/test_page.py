@@ -100,12 +100,31 @@ def test_side_by_side_shows_the_same_tap_of_all_arms(finding, analysis, measured
         "The student's a: energy by principal direction",
         "The student's a: effective rank during training",
     ]
-    for block in section.blocks:
+    for block, said in zip(section.blocks, ("the first that", "which"), strict=True):
         assert [line.label for line in block.series] == ["a", "b"]
+        assert f"Of seed 0, {said} both arms have." in block.note
+    assert "seed" not in section.text
     elsewhere = finding(
         "r/b", analysis=analysis(measured("m", student_tap="c")), settings={"task": {}}
     )
     assert "Side by side" not in [s.title for s in made(arms_of([one, elsewhere])).sections]
+
+
+def test_side_by_side_stands_one_seed_for_both_arms(finding, analysis, measured):
+    def run(arm, seed, first, **options):
+        energies = torch.tensor([first, 1.0]).double()
+        found = analysis(measured("l", student=energies))
+        return finding(f"r/{arm}-{seed}", seed=seed, analysis=found, curves=logged("l"), **options)
+
+    one = [run("a", seed, 9.0 + seed) for seed in (1, 2)]
+    other = [run("b", seed, 3.0 + seed, settings={"task": {}}) for seed in (0, 1)]
+    page = made(arms_of([*one, *other]))
+    (section,) = [s for s in page.sections if s.title == "Side by side"]
+    energies, ranks = section.blocks
+    shares = {line.label: line.y[0] for line in energies.series}
+    assert shares == pytest.approx({"a": 1000 / 11, "b": 80.0})
+    assert "Of seed 1, the first that both arms have." in energies.note
+    assert "Of seed 1, which both arms have." in ranks.note
 
 
 def test_the_documentation_names_every_figure_of_the_page_and_no_other(finding, analysis, measured):

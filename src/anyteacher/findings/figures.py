@@ -45,13 +45,16 @@ def energies(measured: Measured, points: int) -> Block | None:
     )
 
 
-def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block | None:
+def energy_chart(
+    spectra: dict[str, Tensor], title: str, points: int, note: str = ""
+) -> Block | None:
     """Shares of energy over principal directions, a line a name; None where all are constant.
 
     Args:
         spectra: Energies by name, the largest first.
         title: What the chart shows.
         points: Of a line at most.
+        note: For the reader, before what is said of every such chart.
     """
     series = []
     for name, values in spectra.items():
@@ -60,12 +63,13 @@ def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block |
         if kept:
             places, drawn = zip(*thinned(kept, points), strict=True)
             series.append(Series(name, places, drawn))
-    note = (
+    always = (
         "Of the centred feature on the validation images. What holds less than a millionth is left "
         "out: a line that ends early is a feature of fewer directions."
     )
     label = "share of the feature's energy, %"
-    return drawn_or_none(LineChart, title, "principal direction", label, series, True, note)
+    told = f"{note} {always}".strip()
+    return drawn_or_none(LineChart, title, "principal direction", label, series, True, told)
 
 
 def directions(measured: Measured) -> Block | None:

@@ -8,6 +8,7 @@ from anyteacher.findings.arms import Arm, Comparison
 from anyteacher.findings.detail import LEVELS, Detail
 from anyteacher.findings.results import results
 from anyteacher.findings.run import Finding
+from anyteacher.findings.seeds import alike, first_text
 from anyteacher.report import Block, Facts, Page, Section, machine_facts
 
 
@@ -56,17 +57,23 @@ def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
     for tap, links in taps.items():
         if len(links) < 2:
             continue
-        shown = {
-            arm.name: measured.student
+        seen = {
+            arm.name: [f for f in arm.findings if _named(f, links[arm.name]) is not None]
             for arm in arms
-            for measured in _links(arm.shown)
-            if links.get(arm.name) == measured.name
+            if arm.name in links
         }
+        shown = {name: _named(found[0], links[name]) for name, found in alike(seen).items()}
         blocks.append(
             figures.energy_chart(
-                shown, f"The student's {tap}: energy by principal direction", detail.points
+                {name: measured.student for name, measured in shown.items() if measured},
+                f"The student's {tap}: energy by principal direction",
+                detail.points,
+                first_text(seen),
             )
         )
+        note = "Of the centred feature on one batch."
+        if any(not finding.linked for found in seen.values() for finding in found):
+            note += " Arms without a link there logged none."
         blocks.append(
             curves.between_arms(
                 arms,
@@ -74,12 +81,11 @@ def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
                 f"The student's {tap}: effective rank during training",
                 "effective rank, in directions",
                 points=detail.points,
-                note="Of the centred feature on one batch, mean over the seeds. Arms without a "
-                "link there logged none.",
+                note=note,
             )
         )
     drawn = _drawn(blocks)
-    text = "The student's features at the same place. The first seed of each arm stands for it."
+    text = "The student's features at the same place, an arm a line."
     return [Section("Side by side", text, drawn)] if drawn else []
 
 
@@ -157,6 +163,11 @@ def _missing(arm: Arm, measured: Measured) -> list[str]:
     if not measured.pictures:
         said.append("It compares one vector an image, so there are no pictures of components.")
     return said
+
+
+def _named(finding: Finding, link: str) -> Measured | None:
+    """What was measured of a link; None where it was not."""
+    return next((measured for measured in _links(finding) if measured.name == link), None)
 
 
 def _links(finding: Finding) -> list[Measured]:

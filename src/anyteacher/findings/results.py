@@ -117,12 +117,8 @@ def results(
     metrics = {arm.name: f"val/{arm.first.monitor}" for arm in arms}
     if len(set(metrics.values())) == 1:
         label = f"validation {arms[0].first.monitor}"
-        seeds = max(len(arm.findings) for arm in arms)
-        note = "Mean over the seeds." if seeds > 1 else ""
         title = "On the validation data during training"
-        blocks.append(
-            curves.between_arms(arms, metrics, title, label, points=detail.points, note=note)
-        )
+        blocks.append(curves.between_arms(arms, metrics, title, label, points=detail.points))
     return Section("Results", text, [block for block in blocks if block is not None])
 
 
