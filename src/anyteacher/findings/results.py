@@ -7,6 +7,7 @@ from anyteacher.findings import curves
 from anyteacher.findings.arms import Arm, Comparison
 from anyteacher.findings.detail import Detail
 from anyteacher.report import Block, Interval, IntervalChart, Section, Table
+from anyteacher.report.markup import signed
 
 NOT_COMPARED = "The arms are not compared: they have no common metric, or a run has no value of it."
 _VERDICTS = {
@@ -47,15 +48,25 @@ def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
     """Each arm's difference from the first."""
     rows = []
     for arm in arms[1:]:
-        paired = comparison.pairs.get(arm.name)
+        paired, one = comparison.pairs.get(arm.name), comparison.single.get(arm.name)
         if paired is None:
-            rows.append((arm.name, "–", str(comparison.unpaired[arm.name]), "–"))
+            seeds = str(comparison.unpaired[arm.name])
+            shown, won = "–", "–"
+            if one is not None:
+                better = one < 0 if comparison.mode == "min" else one > 0
+                shown, won = f"{signed(f'{one:.4g}')} [–]", f"{int(better)} of 1"
+            rows.append((arm.name, shown, seeds, won))
             continue
         interval = Interval(arm.name, paired.mean, paired.low, paired.high)
         won = f"{round(paired.won * paired.seeds)} of {paired.seeds}"
         rows.append((arm.name, str(interval), str(paired.seeds), won))
     better = "Smaller" if comparison.mode == "min" else "Larger"
     several = " Each interval is for its own arm: of twenty, one misses." if len(rows) > 1 else ""
+    if comparison.single:
+        several += (
+            " Of one shared seed the difference is shown without one: it does not tell how much "
+            "differences vary from seed to seed."
+        )
     return Table(
         ("arm", f"difference in {comparison.source} {comparison.metric} [95 %]", "seeds", "won"),
         rows,
