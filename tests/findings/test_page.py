@@ -71,10 +71,40 @@ def test_what_is_missing_is_said_and_only_then(finding, analysis, measured):
     assert "no pictures" not in whole
     shown = said(finding, analysis(measured(direction="none", projected=None, directions=None)))
     assert "Nothing is projected" in shown
-    assert "Its projection is not one matrix" in whole  # this one has no decomposition
-    assert "Its projection is not one matrix" not in shown
+    assert "not one matrix" not in shown
     assert "It has no links" in said(finding, None, linked=False)
     assert "shown at the taps of the other arms" in said(finding, analysis(alone), linked=False)
+
+
+def test_why_a_link_has_no_terms_is_one_reason(finding, analysis, measured):
+    """The made-up links have no decomposition."""
+    matrix, positions = "is not one matrix: the loss has no two terms", "have different positions:"
+    for changes, reason, other in (
+        ({"projector": "MLP"}, f"MLP {matrix}", positions),
+        ({"projector": ""}, f"Its projection {matrix}", positions),
+        ({"projector": "Linear", "rank": 3}, positions, matrix),
+    ):
+        shown = said(finding, analysis(measured(**changes)))
+        assert reason in shown
+        assert other not in shown
+
+
+def test_a_link_of_weight_zero_is_said_to_be_looked_at_alone(finding, analysis, measured):
+    idle, untaught = "Its weight is 0, that of the link times distillation.weight", "no gradient"
+    shown = said(finding, analysis(measured(weight=0.0)))
+    assert idle in shown
+    assert untaught in shown
+    alone = {"teacher": None, "projected": None, "cka": None, "directions": None, "projector": ""}
+    regularised = analysis(measured(weight=0.0, regularizer="TrailingEnergy(…)", **alone))
+    shown = said(finding, replace(regularised, alignment=None))
+    assert idle in shown
+    assert untaught not in shown
+    assert "its losses are of" not in shown
+    assert idle not in said(finding, analysis(measured(weight=0.5)))
+    assert idle not in said(finding, analysis(measured(weight=0.0)), linked=False)
+    # Of several links, the one that has it.
+    page = made(arms_of([finding(analysis=analysis(measured("x"), measured("y", weight=0.0)))]))
+    assert [s.title for s in page.sections if "Its weight is 0" in s.text] == ["The features: y"]
 
 
 def test_several_links_have_a_section_each(finding, analysis, measured):

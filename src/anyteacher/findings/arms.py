@@ -168,9 +168,7 @@ def compared(arms: Sequence[Arm]) -> Comparison | None:
             [baseline[seeds] for seeds in shared],
             mode=mode,
         )
-    return Comparison(
-        metric, mode, source, values, pairs, unpaired, single, tuple(failed.values())
-    )
+    return Comparison(metric, mode, source, values, pairs, unpaired, single, tuple(failed.values()))
 
 
 def differences(arms: Sequence[Arm]) -> list[tuple[str, list[str]]]:

@@ -92,12 +92,18 @@ def directions(measured: Measured) -> Block | None:
         ],
         found.dropped[:shown].tolist(),
         "dropped",
-        dropped_text(found, inverted=inverted),
+        dropped_text(found, measured.rank, inverted=inverted),
     )
 
 
-def dropped_text(found: Directions, *, inverted: bool) -> str:
-    """How many directions are dropped, and what they hold."""
+def dropped_text(found: Directions, rank: int | None, *, inverted: bool) -> str:
+    """How many directions are dropped, what they hold, and what the projector's rank allows.
+
+    Args:
+        found: The directions.
+        rank: Of the projector's matrix; None where it is not one.
+        inverted: Whether the teacher's side is projected.
+    """
     count, dropped, faint = len(found.teacher), int(found.dropped.sum()), int(found.faint.sum())
     if inverted:
         read, whole = "can be read back from the projected feature by a linear map", "can"
@@ -113,7 +119,27 @@ def dropped_text(found: Directions, *, inverted: bool) -> str:
             f" {faint} more pass faintly, with less than {100 * FAINT:.0f} % of the mean gain of "
             "energy."
         )
+    if rank is not None and rank < count:
+        text += f" {_rank_text(rank, count, inverted=inverted)}"
     return text + (f" The first {_SHOWN} are shown." if count > _SHOWN else "")
+
+
+def _rank_text(rank: int, count: int, *, inverted: bool) -> str:
+    """What a matrix of a rank below the number of the teacher's directions can do at most.
+
+    All directions together keep at most the rank, so at most twice as many keep a half or more.
+    This holds in a traditional link as well: what is kept of some directions is at most what the
+    span of Y holds of their scores, which are orthogonal.
+    """
+    mixtures = f"{rank} mixture{'s' * (rank != 1)}"
+    passes, which, can = f"it passes {mixtures} of the teacher's directions", "these", "read back"
+    if not inverted:
+        passes = f"it makes the projected student of {mixtures} of the student's directions"
+        which, can = "the teacher's", "reproduced"
+    text = f"The projector's matrix has rank {rank}: {passes}"
+    if 2 * rank < count:
+        text += f", and at most {2 * rank} of {which} directions can be {can} by half or more"
+    return f"{text}."
 
 
 def percent(share: float) -> str:
@@ -243,6 +269,8 @@ def _seeds_table(arm: Arm, links: list[str], several: bool, kind: str) -> Table:
     names = ["link and seed" if several else "seed", *_NUMBERS]
     shown = [place for place in range(len(names)) if any(row[place] != _NONE for row in rows)]
     notes = [_NUMBERS[names[place]] for place in shown if _NUMBERS.get(names[place])]
+    if any("free" in row[names.index("regulariser")] for row in rows):
+        notes.insert(0, _FREE)
     return Table(
         [names[place] for place in shown],
         [[row[place] for place in shown] for row in rows],
@@ -252,9 +280,15 @@ def _seeds_table(arm: Arm, links: list[str], several: bool, kind: str) -> Table:
 
 
 _NONE = "–"
+_FREE = (
+    "The free directions are the strongest ones of the feature: found anew in every batch, or "
+    "followed from batch to batch."
+)
 # By the name of a column, what a reader must know of it.
 _NUMBERS = {
     "regulariser": "",
+    "weight": "Weight is the factor of the link's loss, times `distillation.weight`: with 0 it is "
+    "looked at, and changes nothing.",
     "transfer": "Transfer and regularisation are the two terms of the loss, as mean squared errors "
     "per element.",
     "regularisation": "",
@@ -275,6 +309,7 @@ def _cells(measured: Measured, *, linked: bool) -> list[str]:
         dropped = f"{count} ({percent(found.energy_dropped)})"
     return [
         (linked and measured.regularizer) or _NONE,
+        f"{measured.weight:.4g}" if linked else _NONE,
         _NONE if terms is None else f"{float(terms.transfer):.4g}",
         _NONE if terms is None else f"{float(terms.regularisation):.4g}",
         _NONE if terms is None else f"{float(terms.projector_rank):.1f}",

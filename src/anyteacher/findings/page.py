@@ -113,7 +113,7 @@ def _arm(arm: Arm, detail: Detail, *, alone: bool) -> list[Section]:
         )
     elif all(measured.teacher is None for measured in analysis.links):
         said.append(
-            "There is no teacher: its losses are of the student's features alone, and so is what "
+            "There is no teacher: its links are of the student's features alone, and so is what "
             "is shown. There is no projector, and no direction of a teacher."
         )
     common: list[Block | None] = [
@@ -145,7 +145,7 @@ def _of_link(arm: Arm, measured: Measured, detail: Detail) -> list[Block | None]
 
 def _missing(arm: Arm, measured: Measured) -> list[str]:
     """What the reader will look for in vain, and why."""
-    said = []
+    said = _idle(measured) if arm.first.linked else []
     taught = measured.teacher is not None
     if arm.first.linked:
         if not curves.is_logged(arm, measured.name):
@@ -156,13 +156,26 @@ def _missing(arm: Arm, measured: Measured) -> list[str]:
         if taught and measured.direction == "none":
             said.append("Nothing is projected: no direction of the teacher is kept or dropped.")
         elif taught and measured.decomposition is None:
-            said.append(
-                "Its projection is not one matrix, or its two sides have different positions: its "
-                "loss has no two terms, and its projector no singular values."
-            )
+            why = "The student's and the teacher's feature have different positions"
+            if measured.rank is None:
+                why = f"{measured.projector or 'Its projection'} is not one matrix"
+            said.append(f"{why}: the loss has no two terms, and no singular values were logged.")
     if not measured.pictures:
         said.append("It compares one vector an image, so there are no pictures of components.")
     return said
+
+
+def _idle(measured: Measured) -> list[str]:
+    """What a link of weight 0 was there for."""
+    if measured.weight:
+        return []
+    text = (
+        "Its weight is 0, that of the link times `distillation.weight`: it is looked at, and the "
+        "student trained as it would without it."
+    )
+    if measured.projector:
+        text += " Its projector got no gradient either."
+    return [text]
 
 
 def _named(finding: Finding, link: str) -> Measured | None:
