@@ -90,7 +90,7 @@ def test_why_a_link_has_no_terms_is_one_reason(finding, analysis, measured):
 
 
 def test_a_link_of_weight_zero_is_said_to_be_looked_at_alone(finding, analysis, measured):
-    idle, untaught = "Its weight is 0, that of the link times distillation.weight", "no gradient"
+    idle, untaught = "The link has weight 0, its own times distillation.weight", "no gradient"
     shown = said(finding, analysis(measured(weight=0.0)))
     assert idle in shown
     assert untaught in shown
@@ -104,7 +104,7 @@ def test_a_link_of_weight_zero_is_said_to_be_looked_at_alone(finding, analysis, 
     assert idle not in said(finding, analysis(measured(weight=0.0)), linked=False)
     # Of several links, the one that has it.
     page = made(arms_of([finding(analysis=analysis(measured("x"), measured("y", weight=0.0)))]))
-    assert [s.title for s in page.sections if "Its weight is 0" in s.text] == ["The features: y"]
+    assert [s.title for s in page.sections if "has weight 0" in s.text] == ["The features: y"]
 
 
 def test_several_links_have_a_section_each(finding, analysis, measured):

@@ -38,8 +38,8 @@ def test_without_a_shared_seed_each_arm_keeps_its_own(groups):
         ({"a": [3], "b": [3], "c": []}, "Of seed 3, which all arms with a line have."),
         (
             {"a": [0], "b": [0, 1]},
-            "Of seed 0, which both arms have. What else was run of some is left out, so that the "
-            "lines compare.",
+            "Of seed 0, which both arms have. Other seeds of some arms are left out, so that "
+            "the lines compare.",
         ),
         (
             {"a": [0], "b": [1, 2]},

@@ -287,8 +287,8 @@ _FREE = (
 # By the name of a column, what a reader must know of it.
 _NUMBERS = {
     "regulariser": "",
-    "weight": "Weight is the factor of the link's loss, times `distillation.weight`: with 0 it is "
-    "looked at, and changes nothing.",
+    "weight": "Weight is the factor of the loss, the link's own times `distillation.weight`; a link "
+    "of weight 0 is looked at, and changes nothing.",
     "transfer": "Transfer and regularisation are the two terms of the loss, as mean squared errors "
     "per element.",
     "regularisation": "",

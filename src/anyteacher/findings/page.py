@@ -170,7 +170,7 @@ def _idle(measured: Measured) -> list[str]:
     if measured.weight:
         return []
     text = (
-        "Its weight is 0, that of the link times `distillation.weight`: it is looked at, and the "
+        "The link has weight 0, its own times `distillation.weight`: it is looked at, and the "
         "student trained as it would without it."
     )
     if measured.projector:

@@ -61,19 +61,21 @@ def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
         won = f"{round(paired.won * paired.seeds)} of {paired.seeds}"
         rows.append((arm.name, str(interval), str(paired.seeds), won))
     better = "Smaller" if comparison.mode == "min" else "Larger"
-    several = " Each interval is for its own arm: of twenty, one misses." if len(rows) > 1 else ""
+    more = ""
     if comparison.single:
-        several += (
-            " Of one shared seed the difference is shown without one: it does not tell how much "
-            "differences vary from seed to seed."
+        more += (
+            " Of one the difference stands alone: it does not tell how much differences vary from "
+            "seed to seed."
         )
+    if len(comparison.pairs) > 1:
+        more += " Each interval is for its own arm: of twenty, one misses."
     return Table(
         ("arm", f"difference in {comparison.source} {comparison.metric} [95 %]", "seeds", "won"),
         rows,
         f"Paired differences from {arms[0].name}",
         f"Mean of the differences seed by seed with Student's 95 % interval; won counts the seeds. "
         f"{better} {comparison.metric} is better. An interval needs two shared seeds with a number "
-        f"each.{several}",
+        f"each.{more}",
     )
 
 

@@ -36,7 +36,7 @@ def mean_text(groups: Groups) -> str:
     mean = "Mean over" if len(first) > 1 else "Of"
     text = f"{mean} {seeds_text(first)}, which {_all(groups)} have."
     if any(len(group) > len(first) for group in there.values()):
-        text += " What else was run of some is left out, so that the lines compare."
+        text += " Other seeds of some arms are left out, so that the lines compare."
     return text
 
 
