@@ -31,6 +31,7 @@ _CHECKED = (
     "teacher",
     "teaching",
     "weights",
+    "window",
 )
 install_import_hook([f"anyteacher.{name}" for name in _CHECKED], "beartype.beartype")
 

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import io
+import json
 import os
 import re
 import subprocess
@@ -13,13 +14,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 from torch import nn
 
+import anyteacher as at
 from anyteacher import cli, losses, projectors
 from anyteacher.hints import known_classes
 from anyteacher.methods.about import known
+from anyteacher.parsers import make_parser
 from anyteacher.tasks import Extractor, Task
 from anyteacher.teacher import Teacher
+from anyteacher.teachers.kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -237,3 +243,30 @@ def test_the_table_of_tasks_has_all_with_their_keys_and_metrics():
         )
         assert f"`{made.target}`" in row[3]
         assert row[5].startswith(f"`{made.monitor.removesuffix('/' + looks.name)}`")
+
+
+def test_the_page_on_teachers_lists_all_and_its_blocks_work(folder):
+    text = (DOCS / "teachers.md").read_text()
+    assert all(f"`{kind.name}`" in text or f"`anyteacher.{kind.name}`" in text for kind in KINDS)
+    model, images = nn.Sequential(nn.Conv2d(3, 4, 8, 8)), torch.rand(2, 3, 300, 300)
+    distiller = at.Distiller(
+        nn.Sequential(nn.Conv2d(3, 4, 8, 8)), model, [at.Link("0", "0")], example=images
+    )
+    namespace = {"torch": torch, "at": at, "model": model, "images": images}
+    for code in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        exec(code, {**namespace, "distiller": distiller})
+    assert at.teachers.Exported(folder / "teacher.pt2").size == (300, 300)
+    (written,) = re.findall(r"^```\n(teacher:\n.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    settings = yaml.safe_load(written)
+    model = {"class_path": "anyteacher.models.EncoderDecoder", "init_args": {"out_channels": 1}}
+    parser, _ = make_parser("fit", "")
+    parsed = parser.parse_args(
+        [
+            "--task=Depth",
+            f"--student={json.dumps(model)}",
+            "--data=RoomsData",
+            f"--teacher={json.dumps(settings['teacher'])}",
+            f"--distillation.links={json.dumps(settings['distillation']['links'])}",
+        ]
+    )
+    assert [link.of for link in parsed.distillation.links] == ["tokens", "stages"]

@@ -58,7 +58,10 @@ def test_the_run_holds_what_it_says(run):
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     files = {CURVES, INFO, STUDENT, "checkpoints/best.ckpt", "checkpoints/last.ckpt"}
     assert found == files
-    assert json.loads((folder / INFO).read_text()) == {"image": [1, 8, 8], "step": 15}
+    facts = json.loads((folder / INFO).read_text())
+    assert (facts["image"], facts["step"]) == ([1, 8, 8], 15)
+    assert facts["seconds"].keys() == {"steps", "validation"}
+    assert min(facts["seconds"].values()) > 0
 
 
 def test_the_student_is_the_best_by_the_metric_with_its_own_keys_alone(run):
@@ -208,6 +211,16 @@ def test_common_settings_of_the_links():
         Distillation(weight=-1.0)
     with pytest.raises(ConfigError, match=r"observe_every counts training steps, .* got -1"):
         Distillation(observe_every=-1)
+
+
+def test_what_is_compared_and_how_it_is_normalised_are_common_to_links_to_a_teacher():
+    links = [Link("a", "b"), Link("a", loss=TrailingEnergy(2))]
+    settings = {"compare": "pooled", "student_norm": "layer", "teacher_norm": "batch"}
+    taught, alone = Distillation(links, **settings).resolved()
+    assert {name: getattr(taught, name) for name in settings} == settings
+    assert alone == links[1]
+    (by_method,) = Distillation(links[:1], method="fitnet", **settings).resolved()
+    assert {name: getattr(by_method, name) for name in settings} == settings
 
 
 def test_depth_on_rooms_with_two_teachers_ema_and_half_precision(tmp_path):

@@ -7,6 +7,7 @@ from anyteacher import losses, methods, projectors
 from anyteacher.errors import ConfigError
 from anyteacher.hints import KINDS, catalogue, cause, explain, known_classes
 from anyteacher.losses import FeatureLoss
+from anyteacher.parsers import make_parser
 from anyteacher.projectors import Projector
 
 
@@ -50,6 +51,12 @@ def test_the_cause_is_found_behind_others():
 def test_a_message_that_is_not_known_comes_through_in_one_line():
     message = 'Parser key "config":\n   File is\n   not there.'
     assert explain(message, ArgumentParser()) == "config: File is not there."
+
+
+def test_settings_of_what_a_command_can_be_asked_for_are_known():
+    parser, _ = make_parser("bench", "")
+    told = explain("unrecognized arguments: --jbs=2", parser)
+    assert told == "no setting 'jbs'. Did you mean jobs?"
 
 
 def test_what_is_in_a_list_has_no_number():

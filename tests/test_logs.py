@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from anyteacher.errors import DataError
-from anyteacher.logs import CurveLogger, Interval, Waiting, log_observations, read_curves
+from anyteacher.logs import Clock, CurveLogger, Interval, Waiting, log_observations, read_curves
 from anyteacher.observation import Observation
 from anyteacher.spectral import decompose
 
@@ -230,3 +230,22 @@ def test_the_share_of_the_time_that_waits_for_data(tmp_path):
     ((step, share),) = read_curves(tmp_path / "c.csv")["time/waiting"]
     assert step == 6
     assert 0.3 < share <= 0.75  # 0.3 s waited, 0.1 s or, on a busy machine, more worked
+
+
+def test_a_clock_counts_steps_and_validations_and_goes_on():
+    clock = Clock()
+    clock.on_train_batch_start()
+    time.sleep(0.02)
+    clock.on_train_batch_end()
+    time.sleep(0.05)  # waiting for data is no part of a step
+    clock.on_validation_start()
+    time.sleep(0.03)
+    clock.on_validation_end()
+    assert 0.02 <= clock.seconds["steps"] < 0.045
+    assert clock.seconds["validation"] >= 0.03
+    resumed = Clock()
+    resumed.load_state_dict(clock.state_dict())
+    resumed.on_train_batch_start()
+    resumed.on_train_batch_end()
+    assert clock.seconds["steps"] < resumed.seconds["steps"]
+    assert resumed.seconds["validation"] == clock.seconds["validation"]

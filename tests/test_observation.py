@@ -230,6 +230,17 @@ def test_a_row_or_two_are_no_measure():
         see(view(student=x[:32] * 0.1), guard)
 
 
+def test_an_energy_is_measured_by_the_very_first_of_any_number_of_rows():
+    guard, x = CollapseGuard(), torch.randn(256, 8)
+    see(view(student=x[:64]), guard)
+    kept = guard.state()
+    with pytest.warns(CollapseWarning, match="the energy from"):
+        found = see(view(student=0.01 * x), guard)  # larger images have more rows
+    assert float(found.energy_left) < 0.001
+    assert kept["warned"] == []  # a state is no part of the guard
+    assert kept["starts"]["mine"]["rows"] == 64
+
+
 def test_features_that_are_not_finite_are_for_the_loss_to_report():
     guard, projector = CollapseGuard(), made(Linear())
     bad = maps(4)

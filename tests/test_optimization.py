@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from anyteacher.errors import ConfigError
-from anyteacher.optimization import Optimization
+from anyteacher.optimization import Optimization, trained
 
 
 @given(warmup=st.floats(0, 0.99), steps=st.integers(1, 400))
@@ -67,3 +67,11 @@ def test_each_part_is_limited_by_its_own_norm():
 def test_impossible_settings(settings, match):
     with pytest.raises(ConfigError, match=match):
         Optimization(**settings)
+
+
+def test_what_is_trained_has_the_names_of_before_it_was_sharded():
+    inner = nn.Linear(2, 2)
+    inner.bias.requires_grad_(False)
+    wrapped = nn.ModuleDict({"_fsdp_wrapped_module": inner})
+    model = nn.ModuleDict({"head": wrapped})
+    assert trained(model) == {"head.weight": inner.weight}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyteacher.errors import ConfigError, NonFiniteError
-from anyteacher.statistics import compare, student_t_quantile
+from anyteacher.statistics import compare, holm, student_t_quantile, student_t_tails
 
 # Two-sided 95 % points, as printed in tables to nine decimals and more.
 TABLE_975 = {
@@ -112,3 +112,50 @@ def test_errors_say_what_is_missing():
         compare([1, 2], [1, math.nan], mode="min")
     with pytest.raises(NonFiniteError, match="Result 0 of the method is inf"):
         compare([math.inf, 2], [1, 2], mode="min")
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 30])
+@pytest.mark.parametrize("value", [0.0, 0.3, 2.5, 40.0])
+def test_tails_agree_with_scipy(value, freedom):
+    stats = pytest.importorskip("scipy.stats")
+    expected = 2 * stats.t.sf(value, freedom)
+    assert student_t_tails(value, freedom) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    assert student_t_tails(-value, freedom) == student_t_tails(value, freedom)
+
+
+def test_the_p_value_and_the_interval_say_the_same():
+    paired = compare([1.0, 1.4, 0.7, 1.1], [0.8, 0.9, 0.8, 0.6], mode="max")
+    low, high = paired.interval(0.9)
+    assert paired.interval(0.95) == pytest.approx((paired.low, paired.high))
+    assert paired.p_value(low) == pytest.approx(0.1)
+    assert paired.p_value(high) == pytest.approx(0.1)
+    stats = pytest.importorskip("scipy.stats")
+    expected = stats.ttest_rel([1.0, 1.4, 0.7, 1.1], [0.8, 0.9, 0.8, 0.6]).pvalue
+    assert paired.p_value() == pytest.approx(expected)
+
+
+def test_differences_that_are_all_the_same():
+    paired = compare([1.0, 2.0], [0.5, 1.5], mode="max")
+    assert (paired.p_value(), paired.p_value(0.5)) == (0.0, 1.0)
+    assert paired.interval(0.99) == (0.5, 0.5)
+
+
+def rejected_by_definition(p_values, alpha):
+    """Holm's procedure as he states it."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    found = set()
+    for place, i in enumerate(order):
+        if p_values[i] > alpha / (len(p_values) - place):
+            break
+        found.add(i)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_holm_rejects_what_its_definition_rejects(seed):
+    generator = random.Random(seed)
+    p_values = [generator.random() ** 6 for _ in range(generator.randint(1, 9))]
+    levels = holm(p_values, 0.05)
+    found = {i for i, (p, level) in enumerate(zip(p_values, levels, strict=True)) if p <= level}
+    assert found == rejected_by_definition(p_values, 0.05)
+    assert min(levels) == pytest.approx(0.05 / len(p_values))

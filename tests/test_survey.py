@@ -154,3 +154,81 @@ def test_without_positions_the_last_layers_before_the_head():
     found = suggest([vector("a"), vector("b"), vector("head")], [vector("x"), vector("y")])
     assert [(s.path, t.path) for s, t in found] == [("b", "x")]
     assert suggest([], [vector("x")]) == []
+
+
+class Block(nn.Module):
+    def __init__(self, stride=1):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, stride, padding=1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+class Encoder(nn.Module):
+    """A model inside a model: blocks in a list, and its own forward."""
+
+    def __init__(self, strides=(2, 1, 1)):
+        super().__init__()
+        self.layer = nn.ModuleList(Block(stride) for stride in strides)
+
+    def forward(self, x):
+        for block in self.layer:
+            x = block(x)
+        return x
+
+
+class Outer(nn.Module):
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x):
+        for part in self.children():
+            x = part(x)
+        return x
+
+
+def test_a_model_inside_the_model_is_looked_into():
+    found = [c.path for c in layers(Outer(encoder=Encoder(), head=nn.Conv2d(3, 2, 1)))]
+    assert found == ["encoder.layer.0", "encoder.layer.1", "encoder.layer.2", "head"]
+    wrapped = Outer(backbone=Outer(encoder=Encoder()))
+    assert [c.path for c in layers(wrapped)][-1] == "backbone.encoder.layer.2"
+    pairs = suggest(layers(wrapped), layers(wrapped))
+    assert [mine.path[-1] for mine, _ in pairs] == ["2", "1", "0"]
+
+
+def test_two_alike_are_stages_and_not_looked_into():
+    stages = Outer(stage1=Encoder(), stage2=Encoder(), head=nn.Conv2d(3, 2, 1))
+    assert [c.path for c in layers(stages)] == ["stage1", "stage2", "head"]
+
+
+def test_of_a_list_of_stages_the_last_stage_is_named():
+    stages = [nn.Sequential(Block(2), Block()) for _ in range(3)]
+    found = [c.path for c in layers(Outer(features=nn.Sequential(*stages)))]
+    assert "features" not in found
+    assert found[-1] == "features.2"
+
+
+def test_a_number_a_pixel_or_token_is_no_feature():
+    class Flat(nn.Module):
+        def forward(self, x):
+            return x[:, 0]
+
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x.flatten(2).mean(1)[:, :, None]
+
+    assert [c.path for c in layers(Outer(conv=Block(), flat=Flat()))] == ["conv"]
+    assert [c.path for c in layers(Outer(conv=Block(), mean=Mean()))] == ["conv"]
+
+
+def test_blocks_are_chosen_before_a_larger_embedding():
+    wide = nn.Sequential(nn.Conv2d(3, 3, 31, 2, padding=15))  # more parameters than all blocks
+    found = layers(Outer(embed=wide, encoder=Encoder((1, 1, 1, 1))))
+    assert [mine.path for mine, _ in suggest(found, found)] == [
+        "encoder.layer.3",
+        "encoder.layer.1",
+        "encoder.layer.0",
+    ]

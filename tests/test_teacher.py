@@ -179,7 +179,7 @@ class TestCalibrate:
     def test_an_error_on_the_way_puts_the_modes_back(self):
         model, teacher = self.make()
         with pytest.raises(RuntimeError):
-            teacher.calibrate([torch.rand(2, 5, 16, 20)])
+            teacher.calibrate([torch.rand(2, 3, 1, 1)])
         assert model[1].momentum == 0.3
         assert not any(m.training for m in model.modules())
 
@@ -222,3 +222,53 @@ def test_copies_share_the_one_model_and_pickles_carry_it():
     assert torch.equal(other(images), teacher(images))
     other.model.train()
     assert torch.equal(other(images), teacher(images))
+
+
+class TestPreprocessing:
+    def test_reversed_channels(self):
+        raw = torch.rand(2, 3, 8, 8)
+        norm = ImageNorm((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))  # in the order of the images
+        teacher = at.Teacher(convs(), norm=norm, order="bgr")
+        plain = at.Teacher(convs(), norm=norm)
+        assert torch.equal(teacher.prepare(raw), plain.prepare(raw).flip(1))
+        grey = torch.rand(2, 1, 8, 8)
+        assert torch.equal(teacher.prepare(grey), plain.prepare(grey).flip(1))
+
+    def test_an_order_that_does_not_exist(self, unchecked):
+        with pytest.raises(TeacherError, match=r"no order 'brg'. Did you mean rgb or bgr"):
+            at.Teacher(convs(), order="brg")
+
+    def test_other_channels_than_those_of_the_normalisation_are_named(self):
+        teacher = at.Teacher(convs(), norm=IMAGENET)
+        with pytest.raises(TeacherError, match=r"have 3 channels, by its norm.* it is given 5"):
+            teacher.prepare(torch.rand(1, 5, 8, 8))
+        with pytest.raises(TeacherError, match=r"three channels have the order 'bgr'.* have 1"):
+            at.Teacher(convs(), order="bgr").prepare(torch.rand(1, 1, 8, 8))
+
+    def test_what_a_model_refuses_is_explained_when_it_is_probed(self):
+        net = nn.Sequential(nn.Conv2d(1, 4, 3))
+        link = at.Link("0", "4")
+        with pytest.raises(
+            TeacherError, match=r"images of shape \(2, 1, 16, 16\) .*takes 3 channels, not 1"
+        ):
+            at.Distiller(net, at.Teacher(convs()), [link], example=torch.rand(2, 1, 16, 16))
+        with pytest.raises(TeacherError, match=r"shape \(2, 3, 3, 3\) \(RuntimeError.*the `size`"):
+            at.Distiller(
+                nn.Sequential(nn.Conv2d(3, 4, 3)),
+                at.Teacher(convs()),
+                [link],
+                example=torch.rand(2, 3, 3, 3),
+            )
+
+    def test_it_is_described_in_a_line(self):
+        teacher = at.Teacher(
+            convs(), norm=ImageNorm((0.485,), (0.25,)), size=(32, 48), dtype="bfloat16", order="bgr"
+        )
+        teacher.trained_at = (224, 224)
+        assert teacher.described() == (
+            "Sequential, 342 parameters; images resized to 32 x 48 (trained at 224 x 224), "
+            "normalised by mean (0.485) and std (0.25), BGR, in bfloat16"
+        )
+        assert at.Teacher(convs()).described() == (
+            "Sequential, 342 parameters; images of their own size, as they come, RGB"
+        )

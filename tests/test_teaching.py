@@ -6,7 +6,7 @@ from torch import nn
 
 import anyteacher as at
 from anyteacher.errors import ConfigError, TeacherError
-from anyteacher.teaching import Teachers, named
+from anyteacher.teaching import Teachers, calibrate, named
 
 
 def model(width=4):
@@ -106,3 +106,32 @@ def test_copies_share_the_teachers_and_have_hooks_of_their_own():
     other.recorders["a"].remove()
     images = torch.rand(2, 3, 8, 8)
     assert staff.features("a", images, None)
+
+
+def test_random_teachers_that_wait_for_statistics_are_calibrated():
+    def build():
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+    norm = at.ImageNorm((0.5,), (0.5,))
+    waiting, ready = at.teachers.Random(build), at.Teacher(build())
+    before = ready.model[1].running_mean.clone()
+    calibrate(
+        {"waiting": waiting, "ready": ready}, [torch.rand(4, 3, 8, 8) for _ in range(2)], norm
+    )
+    assert waiting.calibrated
+    assert waiting.model[1].running_mean.abs().sum() > 0
+    assert torch.equal(ready.model[1].running_mean, before)
+    with pytest.raises(TeacherError, match="was fed images of"):
+        waiting.feed(at.IMAGENET)
+
+
+def test_a_window_per_step_is_told_to_every_teacher():
+    link = at.Link("0", "0", of="a")
+    staff = watched([link], a=model())
+    small, large = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 16, 16)
+    (tap,) = link.teacher_taps
+    plain = staff.features("a", small, None)[tap]
+    assert plain.part is None
+    more = staff.features("a", small, {"a": large}, at.Window(4, 8, 8, 8))[tap]
+    assert more.part == (0.25, 0.5, 0.75, 1.0)
+    assert more.feature.shape[2:] == (8, 8)

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from anyteacher import ImageNorm, Link, losses, training
+from anyteacher import ImageNorm, Link, Teacher, Window, losses, projectors, training
 from anyteacher.data import DigitsData
 from anyteacher.errors import ConfigError, NonFiniteError
 from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, fit, make_trainer
@@ -14,7 +14,7 @@ from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
 from anyteacher.regularizers import EffectiveRank
-from anyteacher.tasks import Classification
+from anyteacher.tasks import Classification, Depth
 from anyteacher.teachers import Random
 from anyteacher.training import TrainingModule
 
@@ -116,6 +116,34 @@ def test_a_random_teacher_is_calibrated_on_training_images(tmp_path):
     again = runs.experiment()
     fit(again, tmp_path / "again", trainer=runs.TRAINER, **runs.QUIET)
     assert runs.differences(again.teacher.state_dict(), before) == []
+
+
+def test_with_a_margin_the_student_sees_the_middle_and_the_teacher_all():
+    sizes = {}
+
+    def noted(name):
+        model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 1, 1))
+        model.register_forward_pre_hook(lambda _, args: sizes.update({name: args[0].shape[2:]}))
+        return model
+
+    links = (Link("0", "0", projector=projectors.ClosedForm(decay=0.9)),)
+    teachers = {"teacher": Teacher(noted("teacher"))}
+    module = TrainingModule(Depth(), noted("student"), teachers=teachers, links=links, margin=2)
+    data = DigitsData(batch_size=4, train_size=40)
+    data.setup("fit")
+    module.connect(data)  # fills the projector's averages, too
+    assert sizes == {"student": (4, 4), "teacher": (8, 8)}
+    module._trainer = type("Trainer", (), {"loggers": [], "global_step": 0})()
+    module.log_dict = module.log = lambda *_, **__: None
+    sizes.clear()
+    images, depth = torch.rand(4, 1, 10, 8), torch.rand(4, 1, 10, 8) + 1
+    loss = module.training_step({"image": images, "depth": depth}, 0)
+    assert sizes == {"student": (6, 4), "teacher": (10, 8)}
+    middle = {"image": images[:, :, 2:8, 2:6], "depth": depth[:, :, 2:8, 2:6]}
+    alone = module.task.loss(module.student(middle["image"]), middle)
+    window = Window(2, 2, 6, 4)
+    link = module.distiller(middle["image"], teacher_images=images, window=window).total
+    torch.testing.assert_close(loss, alone + link, rtol=1e-3, atol=1e-4)
 
 
 class StopError(Exception):

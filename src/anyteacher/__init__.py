@@ -13,6 +13,7 @@ from anyteacher.prefitting import prefit
 from anyteacher.student import load_student
 from anyteacher.taps import Tap
 from anyteacher.teacher import Teacher
+from anyteacher.window import Window
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "Output",
     "Tap",
     "Teacher",
+    "Window",
     "decompose",
     "load_student",
     "losses",

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from anyteacher import __version__
-from anyteacher.arguments import prepared
-from anyteacher.errors import AnyteacherError, ConfigError, did_you_mean, require
+from anyteacher.errors import AnyteacherError, did_you_mean, require
 
 COMMANDS = {
     "fit": "Train a student, with or without a teacher.",
@@ -17,8 +16,10 @@ COMMANDS = {
     "export": "The student of a run alone: safetensors, torch.export, ONNX.",
     "data": "Check a data set: read all of it, and report what it holds and what is broken.",
     "analyze": "What projectors and losses have done to the features of runs, as a page.",
+    "teachers": "List where teachers come from, what is installed, and an example of each.",
     "taps": "List the layers of a model that can be tapped.",
     "rooms": "Write a contact sheet of the generated scenes.",
+    "bench": "Try the paper's claims on a grid of runs, and report what they show.",
     "demo": "The whole story on built-in data, with a report.",
 }
 
@@ -72,15 +73,9 @@ def _was_interrupted(error: BaseException) -> bool:
 
 def _run(command: str, rest: list[str]) -> int:
     # Imported now: Lightning and what it brings take seconds, which `--help` need not wait for.
-    jsonargparse = require("jsonargparse")
+    require("jsonargparse")
     parsers = importlib.import_module("anyteacher.parsers")
-    hints = importlib.import_module("anyteacher.hints")
-    parser, handler = parsers.make_parser(command, COMMANDS[command])
-    try:
-        settings = parser.parse_args(prepared(command, rest))
-    except jsonargparse.ArgumentError as error:
-        raise ConfigError(hints.explain(str(error), parser)) from error
-    return int(handler(parser, settings))
+    return int(parsers.call(command, rest, COMMANDS[command]))
 
 
 def _fail(name: str, message: str, status: int = 2) -> int:

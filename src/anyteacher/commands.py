@@ -1,7 +1,5 @@
 """What the subcommands do, once their settings are read."""
 
-import importlib
-import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from PIL import Image
 from rich.console import Console
-from torch import nn
 
 from anyteacher import experiment
 from anyteacher.check import check
@@ -32,15 +29,14 @@ from anyteacher.instantiation import (
     instantiate,
     instantiate_alone,
 )
-from anyteacher.methods.named import written_call
 from anyteacher.objective import Objective
 from anyteacher.predict import predict_folder, step_of
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.report import Table, print_table, say
 from anyteacher.results import write_result
 from anyteacher.survey import Candidate, suggest, survey
-from anyteacher.teacher import Teacher
-from anyteacher.teachers import RANDOM, Timm, Torchvision, Transformers
+from anyteacher.teachers.kinds import KINDS
+from anyteacher.teachers.written import written_model
 from anyteacher.weights import load_weights
 
 _CONSOLE = Console()
@@ -88,6 +84,9 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
     if settings.resume:
         _check_resumed(settings.output / experiment.CONFIG, config)
     made, trainer = instantiate(parser, settings)
+    if rank_zero_only.rank == 0:
+        for name, teacher in made.teachers().items():
+            say(f"{name}: {teacher.described()}.")
     with _told_in_a_sentence():
         module = experiment.fit(
             made,
@@ -240,9 +239,10 @@ def taps(parser: ArgumentParser, settings: Namespace) -> int:
     example = torch.rand(2, settings.channels, *settings.size)
     found: dict[str, list[Candidate]] = {}
     for name in filter(None, (settings.model, settings.student)):
-        teacher = _named_model(name)
-        with torch.no_grad():
-            found[name] = survey(teacher.model, teacher.prepare(example))
+        teacher = written_model(name)
+        prepared = teacher.prepare(example)
+        with teacher.explaining(prepared), torch.no_grad():
+            found[name] = survey(teacher.model, prepared)
         print_table(_candidates(name, found[name]), _CONSOLE)
     if settings.student:
         pairs = suggest(found[settings.student], found[settings.model])
@@ -283,46 +283,23 @@ def _candidates(name: str, candidates: list[Candidate]) -> Table:
     )
 
 
-def _named_model(name: str) -> Teacher:
-    kind, _, rest = name.partition(":")
-    by_kind = {"timm": Timm, "torchvision": Torchvision, "transformers": Transformers}
-    if rest and kind in by_kind:
-        teacher: Teacher = by_kind[kind](rest, weights=RANDOM)
-        return teacher
-    if rest:
-        raise ConfigError(f"No models are known from '{kind}'. {did_you_mean(kind, by_kind)}")
-    return Teacher(_by_import_path(name))
-
-
-def _by_import_path(name: str) -> nn.Module:
-    """A model from `package.Class` or `package.Class(width=24)`; the values are literals."""
-    try:
-        path, arguments = written_call(name)
-        module, _, attribute = path.rpartition(".")
-        found = importlib.import_module(module)
-    except (ImportError, SyntaxError, ValueError) as error:
-        raise ConfigError(
-            f"'{name}' is neither timm:NAME, torchvision:NAME, transformers:FOLDER nor the import "
-            f"path of a model, such as package.Class or 'package.Class(width=24)' ({error})."
-        ) from error
-    if not hasattr(found, attribute):
-        raise ConfigError(f"{module} has no '{attribute}'. {did_you_mean(attribute, dir(found))}")
-    build = getattr(found, attribute)
-    if not callable(build):
-        raise ConfigError(f"'{name}' is a {type(build).__name__}, not a model.")
-    known = inspect.signature(build).parameters
-    try:
-        inspect.signature(build).bind(**arguments)
-    except TypeError as error:
-        wrong = next((key for key in arguments if key not in known), "")
-        hint = did_you_mean(wrong, known) if wrong else f"Takes: {', '.join(known)}."
-        raise ConfigError(
-            f"'{name}' cannot be built ({error}). {hint} Write '{module}.{attribute}(key=value)'."
-        ) from error
-    made = build(**arguments)
-    if not isinstance(made, nn.Module):
-        raise ConfigError(f"'{name}' gives a {type(made).__name__}, not a torch module.")
-    return made
+def teachers(parser: ArgumentParser, settings: Namespace) -> int:
+    """Lists where teachers come from, what of it is installed, and an example of each."""
+    found = [(kind, kind.version()) for kind in KINDS]
+    rows = tuple(
+        (
+            kind.title,
+            kind.name,
+            version or f"no: pip install 'anyteacher[{kind.extra}]'",
+            kind.taps,
+        )
+        for kind, version in found
+    )
+    print_table(Table(("teachers", "class", "installed", "where taps usually are"), rows))
+    for kind, version in found:
+        if version or settings.all:
+            say(f"\n# {kind.title}. The layers: anyteacher taps {kind.written}\n{kind.example}")
+    return 0
 
 
 def rooms(parser: ArgumentParser, settings: Namespace) -> int:

@@ -15,6 +15,7 @@ from anyteacher.link import Link
 from anyteacher.losses import LevelLoss, Loss
 from anyteacher.normalization import normalize
 from anyteacher.projectors import Identity, LevelProjector, Projector
+from anyteacher.window import cut
 
 
 class Connection(nn.Module):
@@ -228,9 +229,21 @@ class Connection(nn.Module):
                 ours = ours.to(dtype)
             else:
                 theirs = theirs.to(dtype)
-        if ours.ndim == 4 and link.compare == "positions" and self._loss.equal_grids:
+        matched = self._loss.equal_grids
+        if teacher.part is not None and ours.ndim == 4:
+            self._check_grid(level)
+            to = (ours.shape[2], ours.shape[3]) if matched and link.grid == "student" else None
+            theirs = cut(theirs, teacher.part, to, resize=link.resize)
+        if ours.ndim == 4 and matched:
             return match_grids(ours, theirs, to=link.grid, resize=link.resize)
         return ours, theirs
+
+    def _check_grid(self, level: Level) -> None:
+        if level.teacher.grid is not None and self.link.teacher_layout is None:
+            raise LayoutError(
+                "the teacher's tokens fill no grid, so that the student's view cannot be found in "
+                'them. Use compare="pooled", or give teacher and student the same images.'
+            )
 
     def _projected(self, features: list[Tensor], targets: list[Tensor]) -> list[Tensor]:
         projector = self.projector

@@ -36,6 +36,7 @@ def decompose(
         DataError: when there is no batch.
         TapError: for batches that are not images alone.
     """
+    links = [links] if isinstance(links, str) else links
     device = distiller.step.device
     sums: dict[str, Moments] = {}
     views: dict[str, View] = {}
@@ -62,7 +63,8 @@ def _chosen(found: dict[str, View], names: Sequence[str]) -> dict[str, View]:
                 f"Link '{name}' projects nothing by itself, so there is nothing to decompose. A "
                 "decomposition is of a link with a linear projector."
             )
-        view.projector.affine()  # says why it is not linear
+        if not view.projector.is_linear:
+            view.affine_over()  # says why
         if not view.is_decomposable:
             raise ConfigError(
                 f"Link '{name}' compares features of different positions: the student's "

@@ -21,6 +21,7 @@ from anyteacher.seeding import forked
 from anyteacher.taps import tapped_module
 from anyteacher.teacher import Teacher
 from anyteacher.teaching import Teachers, named
+from anyteacher.window import Window
 
 _SEED_OFFSET = 0x616E7974  # any number that nobody takes for a seed
 
@@ -128,6 +129,7 @@ class Distiller(nn.Module):
         images: Tensor,
         *args: Any,
         teacher_images: Tensor | Mapping[str, Tensor] | None = None,
+        window: Window | None = None,
         targets: Tensor | None = None,
         indices: Tensor | None = None,
         observe: bool = False,
@@ -139,7 +141,11 @@ class Distiller(nn.Module):
             images: A batch for the student (B, C, H, W); the teachers see the same.
             *args: Further arguments of the student.
             teacher_images: What the teachers see instead: one batch for all, or one by teacher
-                name. As many images, normalised alike.
+                name. As many images, normalised alike, of the same view unless `window` says
+                otherwise.
+            window: Where in `teacher_images` the student's images lie, if they show more. Links
+                that compare positions then take that part of the teachers' features; pooled
+                features stay those of all that a teacher sees.
             targets: The class of each image (B,), or of each pixel (B, H, W), for losses that
                 need it.
             indices: The place of each image in the training set (B,), for losses that need it.
@@ -152,7 +158,7 @@ class Distiller(nn.Module):
             NonFiniteError: naming the link and the step.
             LayoutError: when a feature's shape fits no longer, or batch sizes differ.
         """
-        prediction, sides = self._read(images, teacher_images, *args, **kwargs)
+        prediction, sides = self._read(images, teacher_images, window, *args, **kwargs)
         given = {"targets": targets, "indices": indices}
         losses: dict[str, Tensor] = {}
         terms: list[Tensor] = []
@@ -179,6 +185,7 @@ class Distiller(nn.Module):
         self,
         images: Tensor,
         teacher_images: Tensor | Mapping[str, Tensor] | None,
+        window: Window | None,
         *args: Any,
         **kwargs: Any,
     ) -> tuple[Any, list[tuple[list[Source], list[Source]]]]:
@@ -186,7 +193,7 @@ class Distiller(nn.Module):
         size = size_of(images)
         prediction, mine = self._student_recorder.run(images, *args, **kwargs)
         theirs = {
-            name: self._teachers.features(name, images, teacher_images)
+            name: self._teachers.features(name, images, teacher_images, window)
             for name in self._teachers.recorders
         }
         return prediction, [
@@ -203,6 +210,7 @@ class Distiller(nn.Module):
         images: Tensor,
         *args: Any,
         teacher_images: Tensor | Mapping[str, Tensor] | None = None,
+        window: Window | None = None,
         **kwargs: Any,
     ) -> list[View]:
         """The features of every level of every link as it compares them, in the present mode.
@@ -211,12 +219,13 @@ class Distiller(nn.Module):
             images: As in a step.
             *args: Likewise.
             teacher_images: Likewise.
+            window: Likewise.
             **kwargs: Likewise.
 
         Raises:
             LayoutError: when a feature's shape fits no longer, or batch sizes differ.
         """
-        _, sides = self._read(images, teacher_images, *args, **kwargs)
+        _, sides = self._read(images, teacher_images, window, *args, **kwargs)
         return list(self._views(sides))
 
     def _views(self, sides: list[tuple[list[Source], list[Source]]]) -> Iterator[View]:
@@ -276,7 +285,8 @@ class Distiller(nn.Module):
             )
         for name, saved in state["teachers"].items():
             teachers[name].restore(saved["statistics"])
-        self.guard.restore(state["guard"])
+        if "guard" in state:  # the earliest checkpoints have none
+            self.guard.restore(state["guard"])
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Distiller":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -21,11 +21,12 @@ from anyteacher.checkpoints import BEST, LAST, Average, Checkpoints
 from anyteacher.data.loading import DataModule
 from anyteacher.errors import ConfigError, require
 from anyteacher.images import replacing
+from anyteacher.layout import Compare
 from anyteacher.link import Link
-from anyteacher.logs import Begin, CurveLogger, Waiting
+from anyteacher.logs import Begin, Clock, CurveLogger, Waiting
 from anyteacher.losses import Direction
 from anyteacher.methods.named import links_by, method_named
-from anyteacher.normalization import ImageNorm
+from anyteacher.normalization import ImageNorm, Norm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
@@ -47,16 +48,25 @@ class Distillation:
         direction: For all links to a teacher in place of their own: `inverted`, `traditional` or
             `none`.
         weight: Multiplies the weight of every link; 0 or more.
+        compare: For all links to a teacher in place of their own: `positions` or `pooled`.
+        student_norm: Likewise, the normalisation of the student's feature.
+        teacher_norm: Likewise, that of the teacher's.
         observe_every: Training steps between two looks at the features, for the logs: the terms of
             the loss, the projector's singular values, the ranks and what is left of the student's
             energy (see `docs/spectral.md`); 0 for none.
+        margin: Pixels on each side of the training images that the teachers alone see; the student
+            learns from the middle. It is tested on whole images.
     """
 
     links: list[Link] = field(default_factory=list)
     method: str = ""
     direction: Direction | None = None
     weight: float = 1.0
+    compare: Compare | None = None
+    student_norm: Norm | None = None
+    teacher_norm: Norm | None = None
     observe_every: int = 100
+    margin: int = 0
 
     def __post_init__(self) -> None:
         if self.method:
@@ -65,6 +75,8 @@ class Distillation:
             raise ConfigError(
                 f"observe_every counts training steps, 0 for never, got {self.observe_every}."
             )
+        if self.margin < 0:
+            raise ConfigError(f"A margin is a number of pixels, 0 or more, got {self.margin}.")
         if self.weight < 0:
             raise ConfigError(f"The weight of distillation must be 0 or more, got {self.weight}.")
 
@@ -73,12 +85,16 @@ class Distillation:
         links = self.links
         if self.method:
             links = links_by(self.method, links, self.direction)
+        common = {
+            "direction": self.direction,
+            "compare": self.compare,
+            "student_norm": self.student_norm,
+            "teacher_norm": self.teacher_norm,
+        }
+        given = {name: value for name, value in common.items() if value is not None}
         return tuple(
-            link.filled(
-                weight=self.weight * link.weight,
-                # A link without a teacher projects nothing.
-                direction=(link.teacher_taps and self.direction) or link.direction,
-            )
+            # A link without a teacher projects and compares nothing.
+            link.filled(weight=self.weight * link.weight, **(given if link.teacher_taps else {}))
             for link in links
         )
 
@@ -106,12 +122,15 @@ class Experiment:
     optimization: Optimization = field(default_factory=Optimization)
     images_norm: ImageNorm | None = None
 
+    def teachers(self) -> dict[str, Teacher]:
+        """The teachers by name; a single one is named `teacher`."""
+        given = self.teacher
+        return {"teacher": given} if isinstance(given, Teacher) else dict(given or {})
+
     def module(self) -> TrainingModule:
         """The experiment as a LightningModule."""
         links = self.distillation.resolved()
-        teachers = self.teacher
-        if isinstance(teachers, Teacher):
-            teachers = {"teacher": teachers}
+        teachers = self.teachers()
         taught = [link for link in links if link.teacher_taps]
         if taught and not teachers:
             raise ConfigError(
@@ -126,6 +145,7 @@ class Experiment:
             optimization=self.optimization,
             images_norm=self.images_norm or self.data.facts().norm,
             observe_every=self.distillation.observe_every,
+            margin=self.distillation.margin,
         )
 
 
@@ -176,7 +196,7 @@ def fit(
     loggers: list[Any] = [CurveLogger(folder / CURVES)]
     if tensorboard:
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
-    module = experiment.module()
+    module, clock = experiment.module(), Clock()
     runner = make_trainer(
         **{
             **options,
@@ -189,6 +209,7 @@ def fit(
                 *callbacks,
                 Begin(folder, loggers, afresh),
                 Waiting(),
+                clock,
                 *([Average(decay=decay)] if decay else []),
                 Checkpoints(
                     last.parent,
@@ -213,9 +234,13 @@ def fit(
     if runner.is_global_zero and not runner.fast_dev_run:
         best = last.with_name(BEST)
         save_student(experiment.student, best if best.exists() else last, folder)
-        shape = list(experiment.data.train[0]["image"].shape)
+        facts = {
+            "image": list(experiment.data.train[0]["image"].shape),
+            "step": runner.global_step,
+            "seconds": clock.seconds,
+        }
         with replacing(folder / INFO) as temporary:
-            temporary.write_text(json.dumps({"image": shape, "step": runner.global_step}) + "\n")
+            temporary.write_text(json.dumps(facts) + "\n")
     runner.strategy.barrier()
     return module
 

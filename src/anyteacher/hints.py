@@ -160,12 +160,15 @@ def _students() -> list[str]:
 
 
 def _options(parser: ArgumentParser) -> set[str]:
-    return {
+    """The settings of a command, those of what it can be asked for included."""
+    own = {
         option.removeprefix("--").removesuffix("+")
         for action in parser._actions
         for option in action.option_strings
         if option.startswith("--") and not option.endswith(".help")
     }
+    asked = [a.choices for a in parser._actions if isinstance(a.choices, dict)]
+    return own.union(*(_options(part) for parts in asked for part in parts.values()))
 
 
 def _parameters(path: str) -> list[str]:

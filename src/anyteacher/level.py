@@ -18,6 +18,7 @@ from anyteacher.layout import (
     to_vector,
 )
 from anyteacher.link import Link
+from anyteacher.window import Part
 
 
 class Source(NamedTuple):
@@ -27,11 +28,13 @@ class Source(NamedTuple):
         feature: The tensor behind a tap.
         image_size: Height and width of the model's input.
         module: What gave it, where that is known: in a probe, for the output of a module.
+        part: Where the student's view lies in a teacher's images; None for all of them.
     """
 
     feature: Tensor
     image_size: Size
     module: nn.Module | None = None
+    part: Part | None = None
 
     def formed(self, layout: Layout, compare: Compare) -> Tensor:
         """The feature as the map (B, C, H, W) or vector (B, C) that is compared.

@@ -172,6 +172,42 @@ class Waiting(Callback):  # type: ignore[misc]
             logger.log_metrics({"time/waiting": share}, trainer.global_step - 1)
 
 
+class Clock(Callback):  # type: ignore[misc]
+    """Counts the seconds of training steps and of validations, of a resumed run all of them.
+
+    Attributes:
+        seconds: `steps`, from a batch that is there to the end of its step, and `validation`.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = {"steps": 0.0, "validation": 0.0}
+        self._step = self._validation = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """The batch is there."""
+        self._step = perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """The step is done."""
+        self.seconds["steps"] += perf_counter() - self._step
+
+    def on_validation_start(self, *_: Any) -> None:
+        """The validation begins."""
+        self._validation = perf_counter()
+
+    def on_validation_end(self, *_: Any) -> None:
+        """The validation is done."""
+        self.seconds["validation"] += perf_counter() - self._validation
+
+    def state_dict(self) -> dict[str, float]:
+        """The seconds so far, for the checkpoint."""
+        return dict(self.seconds)
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Goes on counting."""
+        self.seconds = dict(state)
+
+
 def log_observations(
     loggers: Sequence[Logger], observations: Mapping[str, Observation], step: int
 ) -> None:

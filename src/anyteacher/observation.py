@@ -56,8 +56,8 @@ class CollapseGuard:
 
     Features of zeros make an inverted link's loss zero too; only the task's loss opposes them.
     Ranks of few rows and of many do not compare: an observation of fewer than half as many rows as
-    the first is not judged, and one of more than twice as many is a new first. Nor are features
-    that are not finite, which are for the loss to report.
+    the first is not judged, and one of more than twice as many is a new first for the rank. Nor are
+    features judged that are not finite, which are for the loss to report.
 
     Args:
         energy: The share of the first observation's energy below which features have collapsed;
@@ -97,7 +97,7 @@ class CollapseGuard:
         start = self._starts.get(name, seen)
         finite = all(map(math.isfinite, now.values()))
         if step is not None and finite and (rows > 2 * start["rows"] or name not in self._starts):
-            start = self._starts[name] = seen
+            start = self._starts[name] = {**seen, "energy": start["energy"]}
         left = {key: 1.0 if start[key] == 0 else now[key] / start[key] for key in now}
         if step is not None and finite and 2 * rows >= start["rows"]:
             fallen = [key for key, share in self.shares.items() if left[key] < share]
@@ -124,7 +124,8 @@ class CollapseGuard:
 
     def state(self) -> dict[str, Any]:
         """The first observations and which levels were warned of, for the checkpoint."""
-        return {"starts": self._starts, "warned": self._warned}
+        starts = {name: dict(start) for name, start in self._starts.items()}
+        return {"starts": starts, "warned": list(self._warned)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes them from a checkpoint."""

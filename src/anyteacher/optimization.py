@@ -94,3 +94,12 @@ class Optimization:
             return
         for part in parts:
             nn.utils.clip_grad_norm_(list(part.parameters()), self.clip)
+
+
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """What of a module is trained, by the names that it has before a wrapper shards it."""
+    return {
+        name.replace("_fsdp_wrapped_module.", ""): parameter
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }

@@ -6,20 +6,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import (
+    ActionConfigFile,
+    ArgumentError,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+)
 from lightning.pytorch import Trainer
 from torch import nn
 
 from anyteacher import commands, export, findings
 from anyteacher import data as _data  # noqa: F401  (its classes become known by name)
 from anyteacher import tasks as _tasks  # noqa: F401
+from anyteacher.arguments import prepared
+from anyteacher.bench.command import add_actions, bench
 from anyteacher.data.loading import DataModule
+from anyteacher.errors import ConfigError
 from anyteacher.experiment import Distillation
-from anyteacher.hints import catalogue
+from anyteacher.hints import catalogue, explain
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
+from anyteacher.teachers.written import FORMS
 
 Handler: TypeAlias = Callable[[ArgumentParser, Namespace], int]
 
@@ -133,12 +143,19 @@ def _check_data(parser: ArgumentParser) -> Handler:
 def _taps(parser: ArgumentParser) -> Handler:
     parser.add_argument(
         "model",
-        help="timm:NAME, torchvision:NAME, transformers:FOLDER or an import path (package.Class).",
+        help=f"{FORMS}.",
     )
     parser.add_argument("--student", default="", help="Another model: suggest pairs of layers.")
     parser.add_argument("--size", type=int, nargs=2, default=[224, 224], help="Height and width.")
     parser.add_argument("--channels", type=int, default=3, help="Of the images.")
     return commands.taps
+
+
+def _teachers(parser: ArgumentParser) -> Handler:
+    parser.add_argument(
+        "--all", action="store_true", help="Examples of what is not installed, too."
+    )
+    return commands.teachers
 
 
 def _analyze(parser: ArgumentParser) -> Handler:
@@ -177,6 +194,11 @@ def _demo(parser: ArgumentParser) -> Handler:
     return commands.demo
 
 
+def _bench(parser: ArgumentParser) -> Handler:
+    add_actions(parser)
+    return lambda _, settings: bench(call, settings)
+
+
 _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "fit": _fit,
     "validate": _evaluation("val"),
@@ -186,8 +208,10 @@ _SETTINGS: dict[str, Callable[[ArgumentParser], Handler]] = {
     "data": _check_data,
     "analyze": _analyze,
     "taps": _taps,
+    "teachers": _teachers,
     "rooms": _rooms,
     "demo": _demo,
+    "bench": _bench,
 }
 
 
@@ -230,3 +254,17 @@ def make_parser(command: str, description: str) -> tuple[ArgumentParser, Handler
     elif command == "analyze":
         parser.usage = "anyteacher analyze RUN … [--output FILE] [--images N]"
     return parser, handler
+
+
+def call(command: str, rest: list[str], description: str = "") -> int:
+    """Runs a subcommand with its arguments; returns its exit status.
+
+    Raises:
+        ConfigError: when the arguments are wrong.
+    """
+    parser, handler = make_parser(command, description)
+    try:
+        settings = parser.parse_args(prepared(command, rest))
+    except ArgumentError as error:
+        raise ConfigError(explain(str(error), parser)) from error
+    return int(handler(parser, settings))

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from anyteacher.distiller import Distiller
 from anyteacher.errors import LayoutError, NonFiniteError
-from anyteacher.level import size_of
 from anyteacher.projectors import ClosedForm
 from anyteacher.seeding import forked
+from anyteacher.window import seen_by
 
 
 @torch.no_grad()
-def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
+def prefit(distiller: Distiller, batches: Iterable[Tensor], *, margin: int = 0) -> None:
     """Fills the averages of projectors that keep some: `projectors.ClosedForm(decay=…)`.
 
     Takes as many batches as they need, none where no projector waits for any. The features are
@@ -26,6 +26,7 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
         distiller: Before its training.
         batches: Batches of images (B, C, H, W), normalised as in training. Under data parallelism
             each process gives its own, and all of them equally many.
+        margin: Pixels on each side of the images that the teachers alone see.
 
     Raises:
         LayoutError: naming the link, when its features do not fit together, or all batches have too
@@ -38,8 +39,8 @@ def prefit(distiller: Distiller, batches: Iterable[Tensor]) -> None:
         return
     with forked(torch.initial_seed()), _unchanged(distiller.student):
         for images in batches:
-            size_of(images)
-            for view in distiller.views(images.to(device)):
+            seen = seen_by(images.to(device), margin)
+            for view in distiller.views(seen.student, **seen.for_teachers()):
                 if isinstance(view.projector, ClosedForm) and view.projector in waiting:
                     teacher = cast("Tensor", view.compared.teacher)
                     _add(view.projector, teacher, view.compared.student, view.name)

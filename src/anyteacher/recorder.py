@@ -79,7 +79,8 @@ class Recorder:
         taps: Where to read.
 
     Raises:
-        TapError: for a path that the model has not, naming the nearest ones.
+        TapError: for a path that the model has not, naming the nearest ones, or one inside of
+            TorchScript.
     """
 
     def __init__(self, model: nn.Module, taps: Sequence[Tap]) -> None:
@@ -89,6 +90,13 @@ class Recorder:
         self._handles: list[RemovableHandle] = []
         points = dict.fromkeys(tap.point for tap in self.taps)
         modules = [find_module(model, path) for path, _ in points]  # all, before any hook is set
+        for (path, _), module in zip(points, modules, strict=True):
+            if isinstance(module, torch.jit.ScriptModule):
+                raise TapError(
+                    f"Tap '{path}' lies inside of TorchScript, which runs as one piece and takes "
+                    "no hooks. Tap what it gives (of teachers.TorchScript `output`, or an item as "
+                    "`output[0]`), or export the model with torch.export."
+                )
         for point, module in zip(points, modules, strict=True):
             hook = _Hook(self._capture, point)
             if point[1] == "input":

@@ -40,6 +40,26 @@ class Paired:
     won: float
     mode: Mode
 
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Both ends of the interval of the mean difference at another confidence."""
+        half = student_t_quantile((1 + confidence) / 2, self.seeds - 1) * self._error
+        return self.mean - half, self.mean + half
+
+    def p_value(self, difference: float = 0.0) -> float:
+        """How likely a mean at least as far from a true difference is, to either side.
+
+        Args:
+            difference: the true mean difference that is supposed.
+        """
+        distance = abs(self.mean - difference)
+        if self._error == 0:
+            return float(distance == 0)
+        return student_t_tails(distance / self._error, self.seeds - 1)
+
+    @property
+    def _error(self) -> float:
+        return self.deviation / math.sqrt(self.seeds)
+
     @property
     def verdict(self) -> Verdict:
         """What the interval shows: undecided where it holds zero."""
@@ -118,6 +138,45 @@ def student_t_quantile(probability: float, freedom: int) -> float:
         else:
             high = middle
     return math.sqrt(freedom) * math.tan(low)
+
+
+def student_t_tails(value: float, freedom: int) -> float:
+    """The probability that Student's t is at least so far from zero, to either side.
+
+    Args:
+        value: of t.
+        freedom: degrees of freedom, at least 1.
+
+    >>> round(student_t_tails(2.093024054, 19), 9)
+    0.05
+    """
+    return max(0.0, 1 - _within(math.atan(abs(value) / math.sqrt(freedom)), freedom))
+
+
+def holm(p_values: Sequence[float], alpha: float = 1 - CONFIDENCE) -> list[float]:
+    """The level at which each of a family of hypotheses is tested, in the order given.
+
+    The smallest of m p-values is tested at alpha / m, the next at alpha / (m - 1), and so on up to
+    the first that is not below its level; all from there on are tested at that level. So the
+    probability that any true hypothesis is rejected is at most alpha, whatever the dependence.
+
+    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics, 1979.
+
+    Args:
+        p_values: one for each hypothesis.
+        alpha: of the whole family.
+
+    >>> [round(level, 4) for level in holm([0.2, 0.001, 0.03])]
+    [0.025, 0.0167, 0.025]
+    """
+    levels = [0.0] * len(p_values)
+    left = len(p_values)
+    for place in sorted(range(len(p_values)), key=p_values.__getitem__):
+        levels[place] = alpha / left
+        if p_values[place] <= alpha / left:
+            left = max(1, left - 1)
+    return levels
 
 
 def _within(angle: float, freedom: int) -> float:

@@ -1,22 +1,23 @@
 """The teacher: frozen, in eval mode, with preprocessing of its own."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anyteacher.errors import TeacherError, did_you_mean
+from anyteacher.errors import AnyteacherError, TeacherError, did_you_mean
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
 from anyteacher.weights import fingerprint, load_weights
 
 # The common base of every batch normalisation, the synchronised one included.
 BatchNorm = nn.modules.batchnorm._BatchNorm
+ChannelOrder = Literal["rgb", "bgr"]
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -45,11 +46,17 @@ class Teacher(nn.Module):
         size: Height and width that the model wants; None takes images as they come.
         dtype: The model's own precision, `torch.bfloat16` or "bfloat16"; None leaves it.
         stop_early: Whether its forward may end at the deepest tap that is needed.
+        order: Of the channels that the model was trained with; "bgr" reverses the images' own, red
+            first. The numbers of `norm` stay in the images' order.
 
     Raises:
         TeacherError: when the checkpoint is missing, damaged, of another model or holds code.
+
+    Attributes:
+        trained_at: Height and width that the model was trained at, where that is known.
     """
 
+    trained_at: Size | None = None
     calibrated = True  # False where random weights wait for statistics: see `calibrate`
 
     def __init__(
@@ -61,15 +68,24 @@ class Teacher(nn.Module):
         size: Size | None = None,
         dtype: torch.dtype | str | None = None,
         stop_early: bool = True,
+        order: ChannelOrder = "rgb",
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
             raise TeacherError(f"A teacher is made from a torch module, got a {type(model)}.")
+        if isinstance(model, torch.jit.ScriptModule):
+            raise TeacherError(
+                "A module of TorchScript takes no hooks. Give its file to teachers.TorchScript."
+            )
+        if order not in get_args(ChannelOrder):
+            known = get_args(ChannelOrder)
+            raise TeacherError(f"Channels have no order '{order}'. {did_you_mean(order, known)}")
         if weights is not None:
             load_weights(model, weights)
         self.dtype = _parse_dtype(dtype)
         self.model = model.requires_grad_(False).to(dtype=self.dtype).eval()
         self.norm, self.size, self.stop_early = norm, size, stop_early
+        self.order = order
         self._fingerprint: str | None = None
         self._measured: list[str] = []
         # A tuple: walking the tree of a large model at every step would cost more than this check.
@@ -104,7 +120,7 @@ class Teacher(nn.Module):
         """The student's images as this teacher wants them.
 
         Raises:
-            TeacherError: for images of whole numbers.
+            TeacherError: for images of whole numbers, or with other channels than the model has.
         """
         if not images.is_floating_point():
             raise TeacherError(
@@ -113,10 +129,55 @@ class Teacher(nn.Module):
             )
         if self.size is not None and images.shape[2:] != self.size:
             images = F.interpolate(images, self.size, mode="bilinear", antialias=True)
+        self._check_channels(images.shape[1])
         if self._scale is not None and self._shift is not None:
             images = images * self._scale + self._shift
+        if self.order == "bgr":
+            images = images.flip(1)
         weights = (p.dtype for p in self.model.parameters() if p.is_floating_point())
         return images.to(next(weights, self.dtype or images.dtype))
+
+    def _check_channels(self, given: int) -> None:
+        wanted = 1 if self.norm is None else max(len(self.norm.mean), len(self.norm.std))
+        if given not in (1, wanted) and wanted > 1:
+            raise TeacherError(
+                f"This teacher's images have {wanted} channels, by its normalisation "
+                f"{self.norm}, and it is given {given}. Give it images of its own "
+                "(teacher_images), or a model and a norm of as many channels."
+            )
+        if self.order == "bgr" and max(given, wanted) != 3:
+            raise TeacherError(
+                f"Only images of three channels have the order 'bgr', and these have {given}."
+            )
+
+    @contextmanager
+    def explaining(self, prepared: Tensor) -> Iterator[None]:
+        """Says of what the model refuses inside why that may be, and what to set.
+
+        Args:
+            prepared: The images that it is given inside.
+
+        Raises:
+            TeacherError: then.
+        """
+        try:
+            yield
+        except (AnyteacherError, torch.OutOfMemoryError):
+            raise
+        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            convolutions = (m for m in self.model.modules() if isinstance(m, nn.Conv2d))
+            wanted = next((c.in_channels for c in convolutions), prepared.shape[1])
+            hint = "Set the `size` of the teacher to one that it takes."
+            if wanted != prepared.shape[1]:
+                hint = (
+                    f"Its first convolution takes {wanted} channels, not {prepared.shape[1]}. Give "
+                    "it images of its own (teacher_images), or take a model of as many channels."
+                )
+            raise TeacherError(
+                f"{type(self.model).__name__} cannot take images of shape {tuple(prepared.shape)} "
+                f"({type(error).__name__}: {reason}). {hint}"
+            ) from error
 
     def precision(self, images: Tensor) -> AbstractContextManager[None]:
         """Autocast switched off where the teacher has a precision of its own."""
@@ -181,6 +242,19 @@ class Teacher(nn.Module):
         """Takes statistics from a checkpoint: measured again, their last bits may differ."""
         self.model.load_state_dict(dict(statistics), strict=False)
 
+    def described(self) -> str:
+        """The model and how its images are prepared, in a line."""
+        size = "of their own size" if self.size is None else f"resized to {_times(self.size)}"
+        known = f" (trained at {_times(self.trained_at)})" if self.trained_at else ""
+        norm = "as they come"
+        if self.norm is not None:
+            norm = f"normalised by mean {_listed(self.norm.mean)} and std {_listed(self.norm.std)}"
+        return (
+            f"{type(self.model).__name__}, {sum(p.numel() for p in self.model.parameters()):,} "
+            f"parameters; images {size}{known}, {norm}, {self.order.upper()}"
+            f"{f', in {self.dtype}'.replace('torch.', '') if self.dtype else ''}"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the model is."""
@@ -207,3 +281,11 @@ class Teacher(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Teacher":
         return self  # frozen: an averaged copy of the student needs no second teacher
+
+
+def _times(size: Size) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return f"({', '.join(f'{value:.4g}' for value in values)})"

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from anyteacher.errors import ConfigError, TeacherError, did_you_mean
 from anyteacher.level import Source, size_of
 from anyteacher.link import Link
+from anyteacher.normalization import ImageNorm
 from anyteacher.recorder import Recorder
 from anyteacher.taps import Tap, tapped_module
 from anyteacher.teacher import Teacher
+from anyteacher.window import Window
 
 
 class Teachers:
@@ -55,14 +57,19 @@ class Teachers:
         teacher._stay_in_eval()
         with torch.no_grad(), teacher.precision(example):
             prepared = teacher.prepare(example)
-            features = self.recorders[name].probe(prepared, stop_early=teacher.stop_early)
+            with teacher.explaining(prepared):
+                features = self.recorders[name].probe(prepared, stop_early=teacher.stop_early)
         return {
             tap: Source(feature, size_of(prepared), tapped_module(teacher.model, tap))
             for tap, feature in features.items()
         }
 
     def features(
-        self, name: str, images: Tensor, given: Tensor | Mapping[str, Tensor] | None
+        self,
+        name: str,
+        images: Tensor,
+        given: Tensor | Mapping[str, Tensor] | None,
+        window: Window | None = None,
     ) -> dict[Tap, Source]:
         """The features of one teacher.
 
@@ -70,6 +77,10 @@ class Teachers:
             name: Of the teacher.
             images: What the student sees.
             given: What the teachers see instead, if anything.
+            window: Where in that the student's images are; None where both see the same.
+
+        Raises:
+            ConfigError: when a teacher has no images, or the window is not inside of them.
         """
         teacher = self.by_name[name]
         if isinstance(given, Mapping):
@@ -79,11 +90,15 @@ class Teachers:
                     f"{did_you_mean(name, given)}"
                 )
             given = given[name]
+        if window is not None and given is None:
+            raise ConfigError("A window says where the student's images lie in teacher_images.")
+        part = None if window is None or given is None else window.part_of(size_of(given))
         teacher._stay_in_eval()
         with torch.no_grad(), teacher.precision(images):
             prepared = teacher.prepare(images if given is None else given)
             _, features = self.recorders[name].run(prepared)
-        return {tap: Source(feature, size_of(prepared)) for tap, feature in features.items()}
+        size = size_of(prepared)
+        return {tap: Source(feature, size, part=part) for tap, feature in features.items()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Teachers":
         other = Teachers(self.by_name)  # the same frozen teachers, with hooks of the copy's own
@@ -120,3 +135,17 @@ def _teacher_of(link: Link, teachers: Mapping[str, Teacher]) -> str:
             f"{did_you_mean(of, teachers)} Set the link's `of`."
         )
     return of
+
+
+def calibrate(teachers: Mapping[str, Teacher], batches: Sequence[Tensor], norm: ImageNorm) -> None:
+    """Sets the statistics of those random teachers that wait for some.
+
+    Args:
+        teachers: Any, by name.
+        batches: Images (B, C, H, W) as the student is fed.
+        norm: How they are normalised.
+    """
+    for teacher in teachers.values():
+        if not teacher.calibrated:
+            teacher.feed(norm)
+            teacher.calibrate(batches)

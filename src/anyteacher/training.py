@@ -16,10 +16,12 @@ from anyteacher.link import Link
 from anyteacher.logs import Interval, log_observations
 from anyteacher.losses import LogitLoss
 from anyteacher.normalization import ImageNorm
-from anyteacher.optimization import Optimization
+from anyteacher.optimization import Optimization, trained
 from anyteacher.prefitting import prefit
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.teacher import Teacher
+from anyteacher.teaching import calibrate
+from anyteacher.window import seen_by
 
 # Enough images to set the statistics of a random teacher's batch normalisations, in batches.
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 256, 32
@@ -40,6 +42,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         optimization: How it is optimised.
         images_norm: How images in [0, 1] are normalised before the student sees them.
         observe_every: Steps between two looks at the features, for the logs; 0 for none.
+        margin: Pixels on each side of training images that the teachers alone see.
     """
 
     def __init__(
@@ -52,11 +55,12 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         optimization: Optimization | None = None,
         images_norm: ImageNorm | None = None,
         observe_every: int = 0,
+        margin: int = 0,
     ) -> None:
         super().__init__()
         self.task, self.optimization = task, optimization or Optimization()
         self._teachers, self._links = dict(teachers or {}), links
-        self._looks = Interval(observe_every)
+        self._looks, self.margin = Interval(observe_every), margin
         self.images_norm = images_norm or ImageNorm()
         self._seed: int | None = None
         self._weights: set[str] = set()
@@ -83,15 +87,13 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def connect(self, data: DataModule) -> None:
         """Finds the links' sizes and calibrates random teachers on the first training images."""
         images = self.normalized(data.first_images(_CALIBRATION_IMAGES))
-        for teacher in self._teachers.values():
-            if not teacher.calibrated:
-                teacher.feed(self.images_norm)
-                teacher.calibrate(torch.split(images, _CALIBRATION_BATCH))
-        example, norm = images[:2], self.images_norm
+        calibrate(self._teachers, torch.split(images, _CALIBRATION_BATCH), self.images_norm)
+        example, norm = seen_by(images[:2], self.margin).student, self.images_norm
         self.distiller = Distiller(
             self.student, self._teachers, self._links, example=example, images_norm=norm
         )
-        prefit(self.distiller, map(self.normalized, data.images_in_order(_CALIBRATION_BATCH)))
+        in_order = map(self.normalized, data.images_in_order(_CALIBRATION_BATCH))
+        prefit(self.distiller, in_order, margin=self.margin)
         for link, made in zip(self.distiller.links, self.distiller.connections, strict=True):
             if isinstance(link.loss, LogitLoss):
                 self.task.check_logits(link.name, cast("Connection", made).widths[0][0])
@@ -126,8 +128,11 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
         batch = self.task.varied(batch)
+        seen = seen_by(self.normalized(batch["image"]), self.margin)
+        batch = seen.of(batch)
         output = self.distiller(
-            self.normalized(batch["image"]),
+            seen.student,
+            **seen.for_teachers(),
             targets=self.task.classes_in(batch),
             indices=batch.get("index"),
             observe=self._looks.at(self.global_step),
@@ -189,11 +194,6 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over all that is trained, and the schedule of its learning rate."""
-        trained = {
-            name.replace("_fsdp_wrapped_module.", ""): parameter
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad
-        }
         steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, schedule = self.optimization.build(trained, self._weights, steps)
+        optimizer, schedule = self.optimization.build(trained(self), self._weights, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

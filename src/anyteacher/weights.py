@@ -15,7 +15,15 @@ from anyteacher.errors import TeacherError, require
 
 # Where common training scripts keep the model inside a checkpoint, and what they put before keys.
 _CONTAINERS = ("state_dict", "model", "model_state_dict", "teacher", "student", "net")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "distiller.student.", "student.", "backbone.")
+_PREFIXES = (
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "distiller.student.",
+    "student.",
+    "backbone.",
+    "vision_model.",
+)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

@@ -6,6 +6,8 @@ with the whole batch.
 """
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ import torch.distributed as dist
 from group import fork, leave
 from torch import Tensor, nn
 
+import anyteacher as at
 from anyteacher.errors import LayoutError
 from anyteacher.projectors import ClosedForm
 
@@ -36,7 +39,8 @@ def steps(counts: list[int], rank: int | None, settings: dict) -> list[Tensor]:
         own = rows if rank is None else rows[start : start + counts[rank]]
         teacher, z = own[:, :TEACHER] ** 2, model(own)
         if step == 0 and "decay" in settings:
-            projector.prefit(teacher, z)
+            projector.eval().prefit(teacher, z)  # shared in any mode
+            projector.train()
             continue
         # The mean over a process's own rows, weighed by its share of them: W n_k / N.
         loss = (z - projector(teacher, z)).square().sum() / (batch * STUDENT)
@@ -54,12 +58,42 @@ def steps(counts: list[int], rank: int | None, settings: dict) -> list[Tensor]:
     return [*found, *projector.buffers()]
 
 
-def alone(counts: list[int], settings: dict) -> list[Tensor]:
+def mixed(counts: list[int], rank: int | None) -> list[Tensor]:
+    """Links of every kind in one distiller, each process weighs all by its share."""
+    torch.manual_seed(1)
+    student = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, STUDENT))
+    teacher = nn.Sequential(nn.Flatten(), nn.Linear(12, TEACHER))
+    links = [
+        at.Link("1", "1", name="taught"),
+        at.Link("3", "1", projector=ClosedForm(ridge=0.1), name="fitted"),
+        at.Link("1", loss=at.regularizers.TrailingEnergy(2), name="alone", weight=20.0),
+        at.Link("3", "1", loss=at.losses.SP(gather=True), name="gathered", weight=5.0),
+    ]
+    images = 1 + torch.randn(
+        sum(counts), 3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4)
+    )
+    made = at.Distiller(student.double(), teacher.double(), links, example=images[:9], seed=2)
+    start = 0 if rank is None else sum(counts[:rank])
+    own = images if rank is None else images[start : start + counts[rank]]
+    total = made(own).total
+    if rank is not None:
+        total = total * len(own) * len(counts) / len(images)
+    total.backward()
+    found = []
+    for parameter in made.trainable_parameters():
+        if rank is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= len(counts)
+        found.append(parameter.grad)
+    return found
+
+
+def alone(make: Callable[[], list[Tensor]]) -> list[Tensor]:
     """As in a process that knows of no others."""
     known = dist.is_initialized
     dist.is_initialized = lambda: False
     try:
-        return steps(counts, None, settings)
+        return make()
     finally:
         dist.is_initialized = known
 
@@ -90,8 +124,12 @@ def run(world: int, rank: int, meeting: Path) -> None:
     apart(rank, world)
     for counts in PARTS[world]:
         for settings in SETTINGS:
-            pairs = zip(steps(counts, rank, settings), alone(counts, settings), strict=True)
-            for mine, expected in pairs:
+            whole = alone(partial(steps, counts, None, settings))
+            for mine, expected in zip(steps(counts, rank, settings), whole, strict=True):
+                torch.testing.assert_close(mine, expected, atol=1e-10, rtol=0)
+        if min(counts) > 0:
+            whole = alone(partial(mixed, counts, None))
+            for mine, expected in zip(mixed(counts, rank), whole, strict=True):
                 torch.testing.assert_close(mine, expected, atol=1e-10, rtol=0)
         if rank == 0:
             print("-".join(map(str, counts)), flush=True)

@@ -116,6 +116,18 @@ class TestFollowed:
         fresh.load_state_dict(made(self.rank, width=self.width).state_dict())
         assert torch.equal(fresh(batches[0]), expected[0])  # nothing to follow yet
 
+    def test_other_data_are_decomposed(self):
+        regularizer = made(self.rank, width=self.width)
+        batches = list(self.drifting(3))
+        for z in batches:
+            regularizer(z)
+        other = features(600, self.width)
+        basis = regularizer.basis.clone()
+        expected = trailing_energy(other, self.rank)
+        assert torch.equal(regularizer.eval()(other), expected)
+        assert torch.equal(regularizer.basis, basis)
+        assert float(regularizer.train()(other).detach()) > float(expected.detach())
+
     def test_few_rows_and_what_does_not_pay_are_decomposed(self):
         z = features(100, self.width)
         regularizer = made(self.rank, width=self.width)

@@ -40,13 +40,13 @@ DROPPED = 0.5
 FAINT = 0.01
 """A direction that is kept counts as faint below this gain: a tenth of the mean amplitude."""
 
-# Of the teacher's energy: what holds less is rounding of single precision, or nearly.
-_LEAST = 1e-6
+# Of the energy: what holds less is rounding of single precision, 1e-7 of the amplitude, or nearly.
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
 class Directions:
-    """The teacher's k principal directions that hold a millionth of its energy or more, in order.
+    """The teacher's k principal directions that are more than rounding, in order.
 
     Attributes:
         teacher: The share of the teacher's energy that each holds, the largest first.

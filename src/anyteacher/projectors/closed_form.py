@@ -191,7 +191,7 @@ class ClosedForm(Projector):
             LayoutError: when the two have other positions.
         """
         with torch.autocast(x.device.type, enabled=False):
-            self._keep(self._averaged(self._measured(x, target), 1.0))
+            self._keep(self._averaged(self._measured(x, target, shared=self.reduce), 1.0))
 
     @property
     def is_ready(self) -> bool:
@@ -212,8 +212,14 @@ class ClosedForm(Projector):
     def _learns(self) -> bool:
         return self.training and torch.is_grad_enabled()
 
-    def _measured(self, x: Tensor, target: Tensor) -> _Moments:
-        """The moments of a batch, with the history of the features."""
+    def _measured(self, x: Tensor, target: Tensor, shared: bool | None = None) -> _Moments:
+        """The moments of a batch, with the history of the features.
+
+        Args:
+            x: The teacher's feature.
+            target: The student's.
+            shared: Whether it is the batch of all processes; unless told, as a step wants it.
+        """
         if (x.shape[1], target.shape[1]) != (self.in_features, self.out_features):
             raise LayoutError(
                 f"ClosedForm was built for {self.in_features} channels of the teacher and "
@@ -228,8 +234,11 @@ class ClosedForm(Projector):
             )
         dtype = torch.promote_types(x.dtype, torch.promote_types(target.dtype, self.teacher.dtype))
         theirs, mine = to_rows(x).to(dtype), to_rows(target).to(dtype)
-        # In validation the processes need not have as many batches as each other.
-        shared = self.reduce and self.training and world_size() > 1
+        if (
+            shared is None
+        ):  # in validation the processes need not have as many batches as each other
+            shared = self.reduce and self.training
+        shared = shared and world_size() > 1
 
         def add(part: Tensor) -> Tensor:
             return total(part) if shared else part

@@ -1,6 +1,7 @@
 """The energy beyond the main directions: what an inverted projector leaves to the student alone."""
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ class TrailingEnergy(Regularizer):
                 "TrailingEnergy needs either a rank, such as 8 or 0.25 of the width, or the share "
                 f"of the energy that is free, such as 0.9; got rank={rank} and energy={energy}."
             )
-        if not _is_whole(steps) or steps < 0 or (start is None) != (steps == 0):
+        if not _number(steps).is_integer() or steps < 0 or (start is None) != (steps == 0):
             raise ConfigError(
                 "TrailingEnergy's schedule needs both a start and a whole number of steps, got "
                 f"start={start!r} and steps={steps!r}."
@@ -131,7 +132,9 @@ class TrailingEnergy(Regularizer):
         if isinstance(rank, Tensor):
             rank = rank.round().long()
         # By the rows of all: processes that chose apart would have losses of their own.
-        if self.basis is None or not tracks(min(count, self.width), self.most, rows.device):
+        pays = tracks(min(count, self.width), self.most, rows.device)
+        # What training has followed says nothing of other data.
+        if self.basis is None or not (pays and self.training):
             return trailing_energy(rows, rank, **settings), state
         start = self.basis if self._follows else None
         value, basis = tracked_trailing_energy(
@@ -150,19 +153,20 @@ class TrailingEnergy(Regularizer):
             self._follows = bool(basis.any())
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+def _number(given: Any) -> float:
+    """A number of any kind, not True or False; what is none is not a number."""
+    is_number = isinstance(given, Real) and given is not True and given is not False
+    return float(given) if is_number else math.nan
 
 
 def _rank(name: str, given: Any) -> int | float:
     """A number of directions, or a share of the width."""
+    number = _number(given)
     # A file or a flag may say 8.0 where it means 8. 1.0 may be meant for the width: it is refused.
-    if isinstance(given, float) and given > 1 and given.is_integer():
-        given = int(given)
-    if _is_whole(given) and given >= 1:
-        return int(given)
-    if isinstance(given, float) and 0 < given < 1:
-        return float(given)
+    if number.is_integer() and (number > 1 or (number == 1 and isinstance(given, Integral))):
+        return int(number)
+    if 0 < number < 1:
+        return number
     raise ConfigError(
         f"TrailingEnergy's {name} is a whole number of directions, at least 1, or a share of the "
         f"width between 0 and 1, got {given!r}."
@@ -170,8 +174,9 @@ def _rank(name: str, given: Any) -> int | float:
 
 
 def _share(name: str, given: Any) -> float:
-    if isinstance(given, float) and 0 < given < 1:
-        return float(given)
+    number = _number(given)
+    if 0 < number < 1:
+        return number
     raise ConfigError(
         f"TrailingEnergy's {name} is a share of the energy between 0 and 1, got {given!r}."
     )

@@ -8,6 +8,7 @@ True
 
 from anyteacher.report.bars import BarChart, Bars
 from anyteacher.report.blocks import Block, Facts, Pictures, Scale, Table, png
+from anyteacher.report.differences import Difference, DifferenceMatrix
 from anyteacher.report.heatmap import HeatMap, Panel
 from anyteacher.report.intervals import Interval, IntervalChart
 from anyteacher.report.lines import LineChart, Series
@@ -20,6 +21,8 @@ __all__ = [
     "BarChart",
     "Bars",
     "Block",
+    "Difference",
+    "DifferenceMatrix",
     "Facts",
     "HeatMap",
     "Interval",

@@ -160,6 +160,8 @@ def _checked(
             f"A decomposition is of a projection with direction 'inverted' or 'traditional', got "
             f"'{direction}'. {did_you_mean(str(direction), get_args(Projected))}"
         )
+    if not weight.is_floating_point():
+        raise LayoutError(f"A projector is a matrix of real numbers, got {weight.dtype}.")
     widths = len(moments.student_mean), len(moments.teacher_mean)
     expected = widths if direction == "inverted" else widths[::-1]
     if tuple(weight.shape) != expected:

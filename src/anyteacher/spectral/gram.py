@@ -191,7 +191,9 @@ def attach(
     the rows of process k is `(2 / N) Z_k M`, with N the number of all rows and M the same for all.
     Data parallelism averages over the W processes what each of them finds for the parameters, a sum
     over its rows. The sum over all rows comes out if each hands on `W (2 / N) Z_k M`, however many
-    rows it has. The value is that of all rows on every process.
+    rows it has. W is the sum of what the processes' losses ask of F: of 1 from each, and also where
+    each weighs its loss by its share of the rows, times W, as means over rows want it. The value is
+    that of all rows on every process.
 
     Args:
         z: The features, as they were given to `gram`.
@@ -201,15 +203,18 @@ def attach(
     """
     known = of.matrix.isfinite().all()
     value = torch.where(known, value, torch.nan)
-    factor = torch.where(known, torch.ones_like(value), torch.nan) * (2 * of.processes / of.rows)
+    factor = torch.where(known, torch.ones_like(value), torch.nan) * (2 / of.rows)
     saved = of.mean, slope.vectors, slope.level * factor, slope.weights * factor
-    attached: Tensor = _Attach.apply(z, value, *saved)
+    attached: Tensor = _Attach.apply(z, value, of.processes, *saved)
     return attached
 
 
 class _Attach(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, z: Tensor, value: Tensor, *saved: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, z: Tensor, value: Tensor, processes: int, *saved: Tensor | None
+    ) -> Tensor:
+        ctx.processes = processes
         ctx.save_for_backward(z, *saved)
         return value.clone()
 
@@ -217,9 +222,10 @@ class _Attach(torch.autograd.Function):
     @once_differentiable  # the slope has no history: a second derivative would be wrong
     def backward(ctx: Any, *gradients: Any) -> Any:
         z, mean, vectors, level, weights = ctx.saved_tensors
+        asked = total(gradients[0]) if ctx.processes > 1 else gradients[0]
         with torch.autocast(z.device.type, enabled=False):
-            slope = Slope(level * gradients[0], vectors, weights * gradients[0])
-            return _times(z, mean, slope), None, None, None, None, None
+            slope = Slope(level * asked, vectors, weights * asked)
+            return _times(z, mean, slope), None, None, None, None, None, None
 
 
 def _times(z: Tensor, mean: Tensor | None, slope: Slope) -> Tensor:

@@ -285,8 +285,10 @@ def _checked(rank: Any, energy: Any, width: int) -> Any:
     if rank is None:
         return None
     if isinstance(rank, Tensor):
-        # Its value may be known to the device alone.
-        if rank.ndim == 0 and not (rank.is_floating_point() or rank.dtype == torch.bool):
+        whole = rank.ndim == 0 and not (rank.is_floating_point() or rank.dtype == torch.bool)
+        # To look at a tensor elsewhere would be to wait for the device.
+        seen = rank.device.type == "cpu" and not torch.compiler.is_compiling()
+        if whole and (not seen or 1 <= int(rank) <= width):
             return rank
     elif hasattr(rank, "__index__") and not isinstance(rank, bool) and 1 <= rank <= width:
         return int(rank)

@@ -40,7 +40,8 @@ def top_subspace(
     at each step; where the ratio is close to 1, the directions hold nearly the same energy and it
     matters little which is taken. The power method alone never leaves a space that the matrix maps
     to itself, such as channels beside others that were dead at first. The fresh directions, a
-    quarter as many as are followed and others at each turn, find what is there.
+    quarter as many as are followed and others at each turn, find what is there; directions without
+    any energy give their places to the strongest channels at once.
 
     Sources: Halko, Martinsson and Tropp, "Finding Structure with Randomness", SIAM Review 2011, for
     the power method with more directions than are asked for.
@@ -61,8 +62,14 @@ def top_subspace(
         return basis, energies_along(matrix, basis)
     start = start.to(matrix.dtype)
     block = torch.cat([start, _fresh(matrix, min(len(matrix) - rank, max(8, rank // 4)), turn)], 1)
-    for _ in range(ITERATIONS):
-        # Householder's, which makes orthonormal columns also where the product has too few.
+    product = matrix @ block
+    lengths = product.norm(dim=0)
+    empty = lengths <= 100 * torch.finfo(matrix.dtype).eps * lengths.max()
+    strongest = matrix.diagonal().topk(block.shape[1]).indices
+    product = torch.where(empty, matrix[:, strongest], product)
+    # Householder's, which makes orthonormal columns also where the product has too few.
+    block = torch.linalg.qr(product).Q
+    for _ in range(ITERATIONS - 1):
         block = torch.linalg.qr(matrix @ block).Q
     values, vectors = eigh(block.mT @ (matrix @ block))
     basis = (block @ vectors.flip(1)[:, :rank]).contiguous()

@@ -1,0 +1,1 @@
+"""The benchmark: runs of `anyteacher fit` on a grid, their records, and what they say of claims."""

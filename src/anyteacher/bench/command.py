@@ -1,0 +1,183 @@
+"""`anyteacher bench`: runs a grid, gathers its records, and says what they say of the claims."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from anyteacher.bench.cell import Cell
+from anyteacher.bench.evidence import outcomes
+from anyteacher.bench.grid import Grid
+from anyteacher.bench.grids import grid_named
+from anyteacher.bench.page import comparisons_table, summary, write_pages
+from anyteacher.bench.plan import Plan
+from anyteacher.bench.record import Record, gather, known_records, read_records
+from anyteacher.bench.runner import Crew, is_mine, parse_shard, progress
+from anyteacher.bench.verdict import power
+from anyteacher.bench.worker import Command
+from anyteacher.errors import ConfigError
+from anyteacher.report import Table, print_table, say, usable_cores
+
+_EFFECTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+_SEEDS = (5, 10, 20)
+
+
+def bench(call: Command, settings: Namespace) -> int:
+    """Does what was asked; the status is 1 where a run has failed.
+
+    Args:
+        call: Runs a subcommand of `anyteacher` with its arguments.
+        settings: Those of the command, and of what was asked in a part of its name.
+    """
+    asked = settings.subcommand
+    return _ACTIONS[asked](call, settings[asked])
+
+
+def _run(call: Command, settings: Namespace) -> int:
+    grid, shard = grid_named(settings.grid), parse_shard(settings.shard)
+    if settings.jobs < 0:
+        raise ConfigError(f"--jobs counts runs at once, 0 for one a core; got {settings.jobs}.")
+    jobs = settings.jobs or usable_cores()
+    failed = run_grid(grid, settings.output, jobs=jobs, shard=shard, call=call)
+    plan = Plan(grid, known_records(settings.output))
+    left = plan.count - sum(cell.key in plan.records for cell in plan.possible())
+    for record in failed.values():
+        say(f"failed: {named(record)} (runs/{record.key}): {record.error}")
+    if failed:
+        say(f"{len(failed)} runs failed. The same command tries them again.")
+    elif not plan.ready():
+        for arm in plan.waiting():
+            say(
+                f"not compared: {arm.task}, {arm.name}: its teacher or all of its choices diverged."
+            )
+    elif left and shard[1] > 1:
+        say(
+            f"{left} runs are left, some of which wait for other shards. Start this one again then."
+        )
+    say(f"The records are in {settings.output}; `anyteacher bench claims` reads them.")
+    return 1 if failed else 0
+
+
+def run_grid(
+    grid: Grid, folder: Path, *, jobs: int, shard: tuple[int, int], call: Command
+) -> dict[str, Record]:
+    """Makes the runs of a grid that are not made yet, but for those that wait for other machines.
+
+    Args:
+        grid: Which.
+        folder: Of the benchmark.
+        jobs: Runs at once.
+        shard: This machine's share.
+        call: Runs a subcommand of `anyteacher` with its arguments.
+
+    Returns:
+        The records of the runs that have failed, by their keys.
+    """
+    failed: dict[str, Record] = {}
+    plan = Plan(grid, known_records(folder))
+    with Crew(folder, jobs, call) as crew, progress(Console()) as bar:
+        done = sum(cell.key in plan.records for cell in plan.possible())
+        task = bar.add_task(grid.name, total=-(-plan.count // shard[1]), completed=done // shard[1])
+        while cells := _next(plan, shard, failed):
+            for record in crew.run(cells):
+                if record.status == "failed":
+                    failed[record.key] = record
+                    bar.console.print(f"failed: {named(record)}", markup=False, highlight=False)
+                bar.update(task, advance=1, description=f"{grid.name}: {record.cell['stage']}")
+            plan = Plan(grid, known_records(folder))
+        made = int(bar.tasks[0].completed)
+        if not plan.ready():  # a share of the runs is no whole number of them
+            bar.update(task, total=made, completed=made)
+    return failed
+
+
+def _next(plan: Plan, shard: tuple[int, int], failed: Mapping[str, Record]) -> list[Cell]:
+    return [cell for cell in plan.ready() if is_mine(cell, shard) and cell.key not in failed]
+
+
+def named(record: Record) -> str:
+    """A run in a few words."""
+    cell = record.cell
+    return f"{cell['stage']}, {cell['task']}, {cell['name']}, seed {cell['seed']}"
+
+
+def _gather(call: Command, settings: Namespace) -> int:
+    records = read_records(settings.records)
+    gather(records.values(), settings.output)
+    say(f"{len(records)} records are in {settings.output}.")
+    return 0
+
+
+def _plan(settings: Namespace) -> Plan:
+    return Plan(grid_named(settings.grid), read_records(settings.records))
+
+
+def _claims(call: Command, settings: Namespace) -> int:
+    found = outcomes(_plan(settings))
+    for outcome in found:
+        print_table(comparisons_table(outcome))
+    print_table(summary(found))
+    return 0
+
+
+def _report(call: Command, settings: Namespace) -> int:
+    for path in write_pages(_plan(settings), settings.output):
+        say(f"Written: {path}")
+    return 0
+
+
+def _power(call: Command, settings: Namespace) -> int:
+    if settings.family < 1:
+        raise ConfigError(f"A family has one comparison or more, got {settings.family}.")
+    rows: list[list[str | float]] = [
+        [f"{effect:g}", *(power(effect, seeds, settings.family) for seeds in _SEEDS)]
+        for effect in _EFFECTS
+    ]
+    note = (
+        "Of one comparison, by simulation. At no effect: how often any of the family is falsely "
+        "supported."
+    )
+    columns = ["effect, standard deviations", *(f"{seeds} seeds" for seeds in _SEEDS)]
+    title = f"How often `better` is supported in a family of {settings.family}"
+    print_table(Table(columns, rows, title, note))
+    return 0
+
+
+_ACTIONS = {
+    "run": _run,
+    "gather": _gather,
+    "claims": _claims,
+    "report": _report,
+    "power": _power,
+}
+
+
+def add_actions(parser: ArgumentParser) -> None:
+    """Adds what can be asked, each with its settings, to the parser of the command."""
+    actions = parser.add_subcommands(required=True)
+
+    def action(name: str, text: str) -> ArgumentParser:
+        made = ArgumentParser(description=text, exit_on_error=False, print_config=None)
+        actions.add_subcommand(name, made, help=text)
+        return made
+
+    run = action("run", "Make the runs of a grid that are not made yet.")
+    run.add_argument("--grid", default="quick", help="quick, full, gpu or teacher-free.")
+    run.add_argument("--output", type=Path, default=Path("runs/bench"), help="Folder to write.")
+    run.add_argument("--jobs", type=int, default=0, help="Runs at a time; 0: one a core.")
+    run.add_argument("--shard", default="0/1", help="i/n: this machine's share, i from 0.")
+    for name, text in (
+        ("claims", "Print what the records say of each claim."),
+        ("report", "Write the page, and the same as Markdown."),
+    ):
+        made = action(name, text)
+        made.add_argument("records", type=Path, help="Folder of a run, or gathered records.")
+        made.add_argument("--grid", default="quick", help="The grid that was run.")
+        if name == "report":
+            made.add_argument("--output", type=Path, default=Path(), help="Folder to write to.")
+    collect = action("gather", "Put all records of a folder into one file of JSON lines.")
+    collect.add_argument("records", type=Path, help="Folder of a run.")
+    collect.add_argument("--output", type=Path, default=Path("records.jsonl"), help="The file.")
+    simulate = action("power", "Simulate how often the rule finds an effect.")
+    simulate.add_argument("--family", type=int, default=10, help="Comparisons in the family.")

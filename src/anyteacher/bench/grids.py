@@ -1,0 +1,135 @@
+"""The grids by name: what `anyteacher bench run --grid NAME` runs."""
+
+from dataclasses import replace
+
+from anyteacher.bench.claims import CLAIMS, REGULARISER, Claim
+from anyteacher.bench.grid import Grid, Scale
+from anyteacher.bench.problems import ROOMS, Budget
+from anyteacher.errors import ConfigError, did_you_mean
+
+_REGULARISERS = (
+    REGULARISER,
+    "TrailingEnergy(rank=0.25, fraction=True)",
+    "NuclearNorm",
+    "LogDet",
+    "EffectiveRank",
+)
+
+_DIGITS = Budget(200, batch=50)
+
+
+def _regularised(task: str, seeds: int) -> Claim:
+    return Claim(
+        f"C4 {task}",
+        f"A spectral regulariser beats none on {task}.",
+        ((task, "none"),),
+        methods=_REGULARISERS,
+        direction="none",
+        baseline="alone",
+        seeds=seeds,
+    )
+
+
+QUICK = Grid(
+    "quick",
+    tasks=("depth", "segmentation", "digits"),
+    teachers=("depth", "segmentation"),
+    methods=("inverted", "fitnet", REGULARISER),
+    scales=(Scale(64, Budget(200, val=64, test=256), 50, _DIGITS),),
+    student="small",
+    teacher="large",
+    teacher_images=4096,
+    teacher_budget=Budget(1000, batch=32, val=128, test=256),
+    teacher_lr=2e-3,
+    seeds=10,
+    selection_seeds=2,
+    lrs=(0.002, 0.01),
+    decays=(0.05,),
+    weights=(0.1, 1.0, 10.0),
+    taps=("deep",),
+    forms=("own", "pooled"),
+)
+
+FULL = Grid(
+    "full",
+    tasks=(*ROOMS, "digits"),
+    teachers=ROOMS,
+    scales=(
+        Scale(128, Budget(500, pixels=64, val=256, test=1024), 50, _DIGITS),
+        Scale(1024, Budget(1000, pixels=64, val=256, test=1024), 500, _DIGITS),
+    ),
+    student="small",
+    teacher="large",
+    also_trained=("small",),
+    teacher_images=8192,
+    teacher_budget=Budget(4000, batch=32, pixels=64, val=512, test=1024),
+    teacher_lr=2e-3,
+    seeds=10,
+    selection_seeds=2,
+    lrs=(0.001, 0.003, 0.01),
+    decays=(0.01, 0.1),
+    weights=(0.1, 1.0, 10.0),
+    taps=("deep", "middle"),
+    forms=("own", "pooled", "pooled, batch"),
+)
+
+GPU = replace(
+    FULL,
+    name="gpu",
+    tasks=("depth", "segmentation", "relighting", "classification"),
+    teachers=("depth", "segmentation"),
+    methods=("inverted", REGULARISER),
+    claims=tuple(claim for claim in CLAIMS if claim.name[:2] in ("C1", "C3", "C4", "C5")),
+    scales=(Scale(512, Budget(2000, batch=32, pixels=224, val=256, test=1024), 50, _DIGITS),),
+    student="resnet18",
+    teacher="vit_base",
+    also_trained=(),
+    teacher_images=4096,
+    teacher_budget=Budget(6000, batch=32, pixels=224, val=256, test=1024),
+    teacher_lr=3e-4,
+    seeds=5,
+    selection_seeds=1,
+    lrs=(0.0003, 0.001),
+    decays=(0.05,),
+    taps=("deep",),
+    forms=("own", "pooled"),
+)
+
+TEACHER_FREE = Grid(
+    "teacher-free",
+    tasks=("digits", "classification"),
+    teachers=(),
+    claims=(
+        _regularised("digits", seeds=20),
+        _regularised("classification", seeds=5),
+    ),
+    scales=(
+        Scale(512, Budget(192, batch=32, pixels=64, val=256, test=1024, looks=3), 100, _DIGITS),
+    ),
+    student="small",
+    teacher="small",
+    teacher_images=0,
+    teacher_budget=Budget(10),
+    teacher_lr=2e-3,
+    seeds=20,
+    selection_seeds=3,
+    lrs=(0.001, 0.003, 0.01, 0.03),
+    decays=(0.05,),
+    weights=(0.01, 0.1, 1.0, 10.0),
+    taps=("deep",),
+    forms=("own",),
+)
+
+GRIDS = {grid.name: grid for grid in (QUICK, FULL, GPU, TEACHER_FREE)}
+"""By name."""
+
+
+def grid_named(name: str) -> Grid:
+    """A grid by name.
+
+    Raises:
+        ConfigError: when there is none of this name.
+    """
+    if name not in GRIDS:
+        raise ConfigError(f"There is no grid '{name}'. {did_you_mean(name, GRIDS)}")
+    return GRIDS[name]

@@ -1,0 +1,113 @@
+"""What is to be run next, found from the records alone: so a grid goes on wherever it stopped.
+
+Teachers come first, and the student alone, for each of whose choices every selection seed is run.
+Then the same for every other arm, with the learning rate of the student alone. Then the comparison,
+each arm with what was best for it on the validation data. The test data are read in the comparison
+alone, and for the scores of the teachers, which nothing is chosen by.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from statistics import fmean
+
+from anyteacher.bench.cell import Arm, Cell, Choice, Stage
+from anyteacher.bench.grid import SELECTION_SEED, Grid
+from anyteacher.bench.problems import problem
+from anyteacher.bench.record import Record
+
+
+class Plan:
+    """A grid and what is known of its runs.
+
+    Args:
+        grid: All that is to be run.
+        records: By their keys; what failed counts as not run.
+    """
+
+    def __init__(self, grid: Grid, records: Mapping[str, Record]) -> None:
+        self.grid = grid
+        self.records = {k: record for k, record in records.items() if record.status != "failed"}
+        self.arms, self.teachers = grid.arms(), grid.teacher_cells()
+        self._chosen: dict[Arm, Choice | None] = {}
+
+    def ready(self) -> list[Cell]:
+        """The runs that are still to be made and wait for no other."""
+        return [cell for cell in self.possible() if cell.key not in self.records]
+
+    def possible(self) -> Iterator[Cell]:
+        """The runs that wait for no other, made or not."""
+        yield from self.teachers.values()
+        for arm in self.arms:
+            yield from self.selection(arm)
+        for arm in self.arms:
+            yield from self.comparison(arm)
+
+    @property
+    def count(self) -> int:
+        """How many runs there are in all, whatever will be chosen."""
+        options = sum(len(self.grid.choices(arm, Choice())) for arm in self.arms)
+        compared = sum(seeds for _, seeds in self.arms.values())
+        return len(self.teachers) + options * self.grid.selection_seeds + compared
+
+    def waiting(self) -> list[Arm]:
+        """The arms that cannot be compared: runs before them are missing or have diverged."""
+        return [arm for arm in self.arms if self.chosen(arm) is None]
+
+    def selection(self, arm: Arm) -> list[Cell]:
+        """The runs among which an arm's settings are chosen; none while it waits for others."""
+        choices = self._choices(arm)
+        seeds = range(SELECTION_SEED, SELECTION_SEED + self.grid.selection_seeds)
+        return [self._cell("selection", arm, choice, seed) for choice in choices for seed in seeds]
+
+    def comparison(self, arm: Arm) -> list[Cell]:
+        """The runs of an arm that are compared; none while its settings are not chosen."""
+        choice = self.chosen(arm)
+        if choice is None:
+            return []
+        seeds = range(self.arms[arm][1])
+        return [self._cell("comparison", arm, choice, seed) for seed in seeds]
+
+    def compared(self, arm: Arm) -> dict[int, Record]:
+        """The records of an arm that are compared, by their seeds; what is missing is left out."""
+        cells = self.comparison(arm)
+        return {c.seed: self.records[c.key] for c in cells if c.key in self.records}
+
+    def chosen(self, arm: Arm) -> Choice | None:
+        """The settings that were best for an arm, by the mean deciding metric over the seeds.
+
+        None while one of the runs is missing. What diverged with any seed is not chosen; where all
+        did, neither is the arm ever compared.
+        """
+        if arm not in self._chosen:
+            self._chosen[arm] = self._best(arm)
+        return self._chosen[arm]
+
+    def _best(self, arm: Arm) -> Choice | None:
+        values: dict[Choice, list[float]] = {}
+        for cell in self.selection(arm):
+            record = self.records.get(cell.key)
+            if record is None:
+                return None
+            values.setdefault(cell.choice, []).append(record.validated)
+        sign = 1 if problem(arm.task).mode == "max" else -1
+        means = {choice: sign * fmean(found) for choice, found in values.items()}
+        known = [choice for choice, mean in means.items() if not math.isnan(mean)]
+        return max(known, key=means.__getitem__, default=None)
+
+    def _choices(self, arm: Arm) -> list[Choice]:
+        scale = self.arms[arm][0]
+        base = Choice() if arm.alone else self.chosen(self.grid.arm(scale, arm.task))
+        teacher = self._teacher(arm)
+        if base is None or not (teacher is None or self._is_done(teacher)):
+            return []
+        return self.grid.choices(arm, base)
+
+    def _is_done(self, cell: Cell) -> bool:
+        return cell.key in self.records and self.records[cell.key].status == "done"
+
+    def _teacher(self, arm: Arm) -> Cell | None:
+        return self.teachers.get((arm.teacher, arm.teacher_network))
+
+    def _cell(self, stage: Stage, arm: Arm, choice: Choice, seed: int) -> Cell:
+        _, budget = self.arms[arm][0].of(arm.task)
+        return Cell(stage, arm, choice, seed, budget, self._teacher(arm))

@@ -1,0 +1,33 @@
+import re
+
+from anyteacher.bench.claims import CLAIMS, METHODS, OTHER, SAME
+from anyteacher.bench.problems import PROBLEMS
+from anyteacher.bench.verdict import FEWEST_SEEDS
+from anyteacher.methods.about import about
+
+
+def test_the_six_claims_are_stated():
+    assert {claim.name.split()[0] for claim in CLAIMS} == {f"C{i}" for i in range(1, 7)}
+    assert len({claim.name for claim in CLAIMS}) == len(CLAIMS)
+    assert all(re.fullmatch(r"[A-Z][^.]+\.", claim.statement) for claim in CLAIMS)
+
+
+def test_pairs_name_tasks():
+    tasks = {*PROBLEMS}
+    for claim in CLAIMS:
+        assert {task for task, _ in claim.pairs} <= tasks
+        assert {teacher for _, teacher in claim.pairs} <= {*tasks, "random", "none"}
+    assert not {*OTHER} & {*SAME}
+    assert (len(OTHER), len(SAME)) == (30, 6)
+
+
+def test_methods_have_both_directions():
+    for name in METHODS:
+        assert {"inverted", "traditional"} <= set(about(name).directions), name
+
+
+def test_each_can_be_decided():
+    for claim in CLAIMS:
+        assert claim.seeds >= FEWEST_SEEDS
+        assert 0 < claim.margin < 1
+        assert 0 < claim.needs <= 1

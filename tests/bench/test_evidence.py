@@ -1,0 +1,140 @@
+import math
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+from cells import GRID, pretended, ran
+
+from anyteacher.bench.claims import CLAIMS
+from anyteacher.bench.evidence import against_alone, outcomes, value_of
+from anyteacher.bench.plan import Plan
+from anyteacher.bench.verdict import decide
+from anyteacher.statistics import compare
+
+SCALE = GRID.scales[0]
+TAUGHT = GRID.arm(SCALE, "depth", "segmentation", "inverted", "inverted")
+NOISE = (0.001, -0.002, 0.0005, 0.002, -0.001)
+RANKS = {"spectra/a/projector_rank": [(0, 9.0), (3, 2.0)], "spectra/a/directions": [(3, 8.0)]}
+
+
+def measured(task="depth", **by_direction):
+    """Test metrics: that of the direction, with some noise; 0.5 alone. The ranks are a quarter."""
+
+    def measure(cell):
+        metric = pretended(cell).monitor
+        value = by_direction.get(cell.arm.direction, 0.5) if cell.arm.task == task else 0.5
+        noise = NOISE[cell.seed % 5] * (1 + 0.3 * len(cell.arm.name) % 2)
+        test = {} if cell.stage == "selection" else {metric: value + noise}
+        return pretended(cell, test=test, curves=RANKS if cell.arm.method else {})
+
+    return measure
+
+
+def found(records, name, grid=GRID):
+    (outcome,) = (o for o in outcomes(Plan(grid, records)) if o.claim.name == name)
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("inverted", "verdict"),
+    [(0.4, "supported"), (0.6, "not supported"), (0.5, "not supported")],
+)
+def test_a_smaller_error_is_better(inverted, verdict):
+    records = ran(GRID, measured(inverted=inverted, traditional=0.5))
+    c1 = found(records, "C1")
+    depth = next(row for row in c1.rows if row.comparison.ours.task == "depth")
+    assert depth.verdict == verdict
+    assert depth.decision.paired.mean == pytest.approx(0.5 - inverted, abs=0.002)
+    assert depth.relative()[0] == pytest.approx((0.5 - inverted) / 0.5 * 100, abs=0.5)
+    other = next(row for row in c1.rows if row.comparison.ours.task == "segmentation")
+    assert other.verdict == "not supported"
+    assert c1.count("not supported") == 1 + (verdict == "not supported")
+    assert c1.verdict == ("supported" if verdict == "supported" else "not supported")
+
+
+def test_a_larger_score_is_better():
+    records = ran(GRID, measured("segmentation", inverted=0.6, traditional=0.5))
+    row = found(records, "C1").rows[0]
+    assert (row.comparison.ours.task, row.verdict) == ("segmentation", "supported")
+    assert row.relative()[0] == pytest.approx(20, abs=0.5)
+
+
+def test_the_intervals_are_those_of_the_family():
+    records = ran(GRID, measured(inverted=0.49, traditional=0.5))
+    c1 = found(records, "C1")
+    pairs = [row.decision.paired for row in c1.rows]
+    margins = [0.01 * abs(row.baseline) for row in c1.rows]
+    expected = decide(pairs, margins, "better")
+    assert [row.decision for row in c1.rows] == expected
+
+
+def test_other_quantities(cell):
+    record = pretended(cell(), curves=RANKS)
+    assert value_of(record, "metric") == 0.5
+    assert value_of(record, "seconds") == 1.0 / 4
+    assert value_of(record, "memory") == 2**30
+    assert value_of(replace(record, memory={"host": 1, "device": 2}), "memory") == 2
+    assert value_of(record, "rank") == 0.25
+    assert math.isnan(value_of(replace(record, curves={}), "rank"))
+    assert math.isnan(value_of(replace(record, status="diverged"), "metric"))
+
+
+def test_less_time_and_a_lower_rank_are_better():
+    def measure(cell):
+        seconds = {"fit": 2.0, "steps": 1.0 + 0.2 * (cell.arm.direction == "traditional")}
+        record = measured()(cell)
+        return replace(record, seconds=seconds)
+
+    records = ran(GRID, measure)
+    assert found(records, "C5 time").verdict == "supported"
+    assert found(records, "C5 time").rows[0].relative()[0] == pytest.approx(100 / 6)
+    c6 = found(records, "C6")
+    assert c6.verdict == "supported"
+    assert c6.rows[0].relative()[0] == pytest.approx(50)  # a quarter, against one half
+    assert found(records, "C6 distance").verdict == "not supported"
+
+
+def test_more_time_is_worse():
+    def measure(cell):
+        return pretended(cell, seconds={"steps": 1.0 + (cell.arm.direction == "inverted")})
+
+    assert found(ran(GRID, measure), "C5 time").verdict == "not supported"
+
+
+def test_missing_and_diverged_seeds_decide_nothing():
+    records = ran(GRID, measured(inverted=0.4, traditional=0.5))
+    key = Plan(GRID, records).comparison(TAUGHT)[0].key
+    depth = 1
+    missing = {k: record for k, record in records.items() if k != key}
+    row = found(missing, "C1").rows[depth]
+    assert (row.lacking, row.diverged, row.verdict) == (1, 0, "undecided")
+    assert row.decision.paired.seeds == 4
+    records[key] = replace(records[key], status="diverged")
+    row = found(records, "C1").rows[depth]
+    assert (row.lacking, row.diverged, row.verdict) == (0, 1, "undecided")
+
+
+def test_nothing_was_run_yet():
+    c1 = found({}, "C1")
+    assert c1.verdict == "undecided"
+    assert [(row.decision, row.lacking) for row in c1.rows] == [(None, 5), (None, 5)]
+    assert all(map(math.isnan, c1.rows[0].relative()))
+
+
+def test_every_claim_with_a_comparison_in_the_grid_is_there():
+    names = [outcome.claim.name for outcome in outcomes(Plan(GRID, {}))]
+    expected = [claim.name for claim in CLAIMS if GRID.comparisons(claim)]
+    assert names == expected
+    assert "C3 elsewhere" not in names
+
+
+def test_an_arm_against_the_student_alone():
+    records = ran(GRID, measured(inverted=0.4))
+    plan = Plan(GRID, records)
+    paired = against_alone(plan, SCALE, TAUGHT)
+    ours = [record.test["abs_rel"] for record in plan.compared(TAUGHT).values()]
+    alone = [r.test["abs_rel"] for r in plan.compared(GRID.arm(SCALE, "depth")).values()]
+    expected = compare(ours, alone, mode="min")
+    assert paired.mean == pytest.approx(-100 * expected.mean / fmean(alone))
+    assert paired.low == pytest.approx(-100 * expected.high / fmean(alone))
+    assert against_alone(Plan(GRID, {}), SCALE, TAUGHT) is None
