@@ -9,6 +9,7 @@ from anyteacher.findings.detail import LEVELS, Detail
 from anyteacher.findings.results import results
 from anyteacher.findings.run import Finding
 from anyteacher.findings.seeds import alike, first_text
+from anyteacher.findings.tables import seeds_tables
 from anyteacher.report import Block, Facts, Page, Section, machine_facts
 
 
@@ -117,7 +118,7 @@ def _arm(arm: Arm, detail: Detail, *, alone: bool) -> list[Section]:
             "is shown. There is no projector, and no direction of a teacher."
         )
     common: list[Block | None] = [
-        *figures.seeds_tables(arm),
+        *seeds_tables(arm),
         figures.alignment(analysis),
         figures.components(analysis, detail),
     ]

@@ -53,8 +53,8 @@ def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
             seeds = str(comparison.unpaired[arm.name])
             shown, won = "–", "–"
             if one is not None:
-                better = one < 0 if comparison.mode == "min" else one > 0
-                shown, won = f"{signed(f'{one:.4g}')} [–]", f"{int(better)} of 1"
+                win = one < 0 if comparison.mode == "min" else one > 0
+                shown, won = f"{signed(f'{one:.4g}')} [–]", f"{int(win)} of 1"
             rows.append((arm.name, shown, seeds, won))
             continue
         interval = Interval(arm.name, paired.mean, paired.low, paired.high)
