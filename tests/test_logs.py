@@ -87,9 +87,26 @@ def test_a_line_that_is_no_entry(tmp_path, line):
         read_curves(tmp_path / "c.csv")
 
 
-def test_another_file(tmp_path):
-    (tmp_path / "c.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(DataError, match="no log entry"):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"x,y\n1,2\n",
+        b"\x00\xff\x1f\x8b" * 50,
+        b"\xff\xfe\n\x00\n",
+        b"\nstep,name,value\n",
+        b"step,name\n1,a,2.0\n",
+    ],
+)
+def test_another_file_is_not_called_empty(tmp_path, content):
+    (tmp_path / "c.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"c\.csv' cannot be read: it is no log.*step,name,value"):
+        read_curves(tmp_path / "c.csv")
+
+
+def test_a_line_that_no_table_has_is_told(tmp_path):
+    line = b"1,a," + b"9" * 200_000  # longer than a field may be
+    (tmp_path / "c.csv").write_bytes(b"step,name,value\n" + line + b"\n")
+    with pytest.raises(DataError, match=r"c\.csv' cannot be read \(field larger"):
         read_curves(tmp_path / "c.csv")
 
 

@@ -279,24 +279,37 @@ def read_curves(path: Path) -> dict[str, Curve]:
     A last line without its end was cut short when the run was stopped, and is left out.
 
     Raises:
-        DataError: when there is no such file, it is empty, or a line of it cannot be read.
+        DataError: when there is no such file, it is empty or no log, or a line cannot be read.
     """
     if not path.is_file():
         raise DataError(f"There is no log at '{path}'. Give the folder of a finished run.")
-    lines = _rows(path.read_bytes())
-    head = next(lines, None)
-    if head is not None and tuple(head) != _COLUMNS:
-        raise DataError(f"'{path}' has a line that is no log entry: {head}.")
-    curves: dict[str, dict[int, float]] = {}
-    for row in lines:
-        try:
-            step, name, value = row
-            curves.setdefault(name, {})[int(step)] = float(value)
-        except ValueError as error:
-            raise DataError(f"'{path}' has a line that is no log entry: {row}.") from error
-    if not curves:
+    content = path.read_bytes()
+    named, (first, *others) = ",".join(_COLUMNS), content.split(b"\n", 1)
+    head = first.removesuffix(b"\r").decode(errors="replace")
+    if head != named and (others or not named.startswith(head)):
         raise DataError(
-            f"'{path}' is empty: nothing was logged, or the file was cut off. Copy it again from "
-            "where the run was trained, or leave the run out."
+            f"'{path}' cannot be read: it is no log, whose first line is {named}. {_ELSE}"
         )
+    lines = _rows(content)
+    next(lines, None)
+    curves: dict[str, dict[int, float]] = {}
+    try:
+        for row in lines:
+            _take(row, curves, path)
+    except csv.Error as error:
+        raise DataError(f"'{path}' cannot be read ({error}). {_ELSE}") from error
+    if not curves:
+        raise DataError(f"'{path}' is empty: nothing was logged, or the file was cut off. {_ELSE}")
     return {name: sorted(values.items()) for name, values in curves.items()}
+
+
+_ELSE = "Copy it again from where the run was trained, or leave the run out."
+
+
+def _take(row: Sequence[str], curves: dict[str, dict[int, float]], path: Path) -> None:
+    """Puts the entry of a line into its curve."""
+    try:
+        step, name, value = row
+        curves.setdefault(name, {})[int(step)] = float(value)
+    except ValueError as error:
+        raise DataError(f"'{path}' has a line that is no log entry: {row}.") from error

@@ -141,7 +141,27 @@ def test_a_projector_that_is_not_linear_has_directions_and_no_terms(images):
     made = distiller(at.Link("2", "2", projector=at.projectors.MLP()))
     (measured,) = measure(made, [images]).links
     assert measured.decomposition is None
+    assert measured.rank is None
     assert 0 < float(measured.directions.projected.sum()) <= 1
+
+
+@pytest.mark.parametrize("direction", ["inverted", "traditional"])
+def test_the_rank_is_that_of_the_projectors_matrix(images, direction):
+    low = at.projectors.LowRank(2)
+    links = [at.Link("2", "2", direction=direction), at.Link("2", "2", projector=low, name="low")]
+    found = measure(distiller(*links), [images]).links
+    assert [measured.rank for measured in found] == [5, 2]
+    # A loss that takes both sides' positions as they are leaves no terms; the matrix has its rank.
+    low = at.projectors.LowRank(1)
+    apart = at.Link("2", "input:0", loss=at.losses.SP(), direction=direction, projector=low)
+    (measured,) = measure(distiller(apart), [images]).links
+    assert (measured.decomposition, measured.rank) == (None, 1)
+
+
+def test_the_weight_is_that_of_the_link_and_the_level(images):
+    levels = at.Link(["0", "2"], ["2", "3"], weight=0.5, level_weights=[1.0, 3.0], warmup=10)
+    made = distiller(levels, at.Link("2", "2"), at.Link("2", loss=at.regularizers.NuclearNorm()))
+    assert [m.weight for m in measure(made, [images]).links] == [0.5, 1.5, 1.0, 1.0]
 
 
 def test_levels_and_links_are_told_apart_and_every_tap_is_aligned_once(images):

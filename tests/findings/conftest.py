@@ -64,6 +64,7 @@ def measured():
             "direction": "inverted",
             "projector": "Linear",
             "regularizer": "",
+            "weight": 1.0,
             "rows": 64,
             "student": torch.tensor([4.0, 2.0, 1.0]).double(),
             "teacher": torch.tensor([5.0, 3.0, 1.0, 1.0]).double(),

@@ -97,6 +97,7 @@ def test_only_shared_seeds_are_compared(finding):
     assert found.pairs["b"].mean == pytest.approx((0.9 + 3.8) / 2)
     found = compared(arms_of([*one, two[0]]))
     assert (found.pairs, found.unpaired) == ({}, {"b-1": 1})
+    assert found.single == {"b-1": pytest.approx(0.9)}
 
 
 def test_arms_of_other_metrics_or_without_a_value_are_not_compared(finding):
@@ -120,6 +121,7 @@ def test_a_run_without_a_finite_value_takes_its_arm_alone_out(finding, bad):
     ((run, value),) = result.failed
     assert run.folder.name == "b-1"
     assert value == pytest.approx(bad, nan_ok=True)
+    assert result.single == {}
     # One that no seed of the first arm meets changes nothing.
     assert set(found([(0, 0.5), (1, 0.6), (2, bad)]).pairs) == {"b", "c"}
 

@@ -110,8 +110,13 @@ def test_features_that_are_not_finite_leave_the_other_runs_their_page(call, runs
 
 def test_several_runs_have_their_page_beside_them(call, runs):
     path = runs["alone-0"].parent / "analysis.html"
-    assert call(runs["alone-0"], runs["trail-0"])[0] == 0
+    status, out, _ = call(runs["alone-0"], runs["trail-0"])
+    assert status == 0
     assert path.is_file()
+    assert "replaces" not in out
+    # Other runs of the same folder have the same place: that another page goes is said.
+    _, out, _ = call(runs["alone-1"], runs["trail-1"])
+    assert f"The page is in {path}. It replaces the one that was there" in out
     path.unlink()
 
 

@@ -26,9 +26,9 @@ def arm(finding):
 
 def test_the_mean_is_over_the_seeds_at_the_steps_of_all(arm):
     made = arm({"x": [(0, 1.0), (5, 3.0), (9, 4.0)]}, {"x": [(0, 2.0), (5, 5.0)]})
-    assert curves.mean_curve(made, "x") == [(0, 1.5), (5, 4.0)]
-    assert curves.mean_curve(made, "y") == []
-    assert curves.mean_curve(arm({"x": [(0, 1.0)]}, {}), "x") == []
+    assert curves.mean_curve(made.findings, "x") == [(0, 1.5), (5, 4.0)]
+    assert curves.mean_curve(made.findings, "y") == []
+    assert curves.mean_curve(arm({"x": [(0, 1.0)]}, {}).findings, "x") == []
 
 
 def test_a_long_curve_is_thinned_to_its_ends_and_places_between():
@@ -130,3 +130,22 @@ def test_what_is_nowhere_finite_is_no_figure(arm):
 def test_whether_a_link_was_looked_at(arm):
     assert curves.is_logged(arm({"spectra/l/energy": [(0, 1.0)]}), "l")
     assert not curves.is_logged(arm({"spectra/l/energy": [(0, 1.0)]}), "m")
+
+
+def test_arms_are_drawn_over_the_seeds_that_all_have(arm):
+    """Where one seed is easier, an arm with more seeds would look better or worse for that."""
+    alone = arm({"x": [(1, 0.5), (2, 0.6)]}, name="alone")
+    taught = arm({"x": [(1, 0.6), (2, 0.7)]}, {"x": [(1, 0.1), (2, 0.2)]}, name="taught")
+    chart = curves.between_arms(
+        [alone, taught], {"alone": "x", "taught": "x"}, "title", "unit", points=100, note="Of it."
+    )
+    assert values(chart) == {"alone": {1: 0.5, 2: 0.6}, "taught": {1: 0.6, 2: 0.7}}
+    assert chart.note.startswith("Of it. Of seed 0, which both arms have.")
+
+
+def test_a_run_that_logged_nothing_takes_no_seed_from_the_others(arm):
+    some = arm({"x": [(1, 0.5)]}, {}, name="some")
+    whole = arm({"x": [(1, 0.6)]}, {"x": [(1, 0.8)]}, name="whole")
+    names = {"some": "x", "whole": "x"}
+    chart = curves.between_arms([some, whole], names, "title", "unit", points=100)
+    assert values(chart) == {"some": {1: 0.5}, "whole": {1: 0.6}}

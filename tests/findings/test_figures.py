@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from anyteacher.analysis import Analysis, Directions
+from anyteacher.analysis import Analysis, Directions, directions_of
 from anyteacher.findings import figures
-from anyteacher.findings.arms import Arm
 from anyteacher.findings.detail import LEVELS, Detail
+from anyteacher.spectral import Moments
 
 
 def test_energies_are_shares_of_each_feature(measured):
@@ -54,6 +54,60 @@ def test_used_and_dropped_directions(measured, direction, label):
         "2 of 4 directions are dropped, with 40.0 % of the teacher's energy: less than 50 % of "
         f"their variance {read[direction]}"
     )
+
+
+@pytest.mark.parametrize(
+    ("direction", "rank", "said"),
+    [
+        (
+            "inverted",
+            4,
+            "The projector's matrix has rank 4: it passes 4 mixtures of the teacher's directions, "
+            "and at most 8 of these directions can be read back by half or more.",
+        ),
+        (
+            "inverted",
+            6,
+            "The projector's matrix has rank 6: it passes 6 mixtures of the teacher's directions.",
+        ),
+        (
+            "traditional",
+            1,
+            "The projector's matrix has rank 1: it makes the projected student of 1 mixture of the "
+            "student's directions, and at most 2 of the teacher's directions can be reproduced by "
+            "half or more.",
+        ),
+        ("inverted", 10, ""),
+        ("inverted", None, ""),
+    ],
+)
+def test_what_the_rank_of_the_matrix_allows_is_said(measured, direction, rank, said):
+    shares = torch.full((10,), 0.1).double()
+    found = Directions(shares, shares, torch.zeros(10).double())
+    note = figures.directions(measured(directions=found, rank=rank, direction=direction)).note
+    assert note.endswith(said or "Of the teacher's whole energy 0.0 % can.")
+
+
+@pytest.mark.parametrize("direction", ["inverted", "traditional"])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_no_more_directions_than_twice_the_rank_are_kept(direction, rank):
+    """Whatever the matrix; and as many are, where it mixes pairs in equal parts."""
+    teacher = torch.randn(200, 12).double() * torch.logspace(1, -1, 12).double()
+    teacher = teacher - teacher.mean(0)
+    scores, values, vectors = torch.linalg.svd(teacher, full_matrices=False)
+    pairs = torch.zeros(12, rank).double()
+    for place in range(rank):
+        pairs[2 * place : 2 * place + 2, place] = 0.5**0.5
+    others = [torch.linalg.qr(torch.randn(12, rank).double()).Q for _ in range(9)]
+    for mixtures in (pairs, *others):
+        projected = scores @ mixtures
+        if direction == "traditional":
+            projected = projected @ mixtures.T * values @ vectors
+        found = directions_of(Moments.of(projected, teacher), direction=direction)
+        assert float(found.kept.sum()) == pytest.approx(rank)
+        kept = int((found.kept >= 0.5 - 1e-6).sum())
+        assert kept <= 2 * rank
+        assert mixtures is not pairs or kept == 2 * rank
 
 
 def test_what_is_kept_and_passes_faintly_is_told(measured):
@@ -168,39 +222,6 @@ def test_sample_images_of_any_kind_are_small_pictures(shape, size):
     assert drawn.shape[1] == 3
     if size == (8, 8):
         assert (int(drawn.min()), int(drawn.max())) == (0, 255)
-
-
-def test_the_table_has_a_row_a_seed_and_leaves_out_what_is_nowhere(finding, analysis, measured):
-    def arm(*analyses):
-        return Arm("a", tuple(finding(seed=s, analysis=a) for s, a in enumerate(analyses)))
-
-    (table,) = figures.seeds_tables(arm(analysis(), analysis(measured(cka=0.5))))
-    assert table.columns == ["seed", "student's rank", "CKA", "dropped", "recovered"]
-    assert [row[0] for row in table.rows] == ["0", "1"]
-    assert [row[2] for row in table.rows] == ["0.250", "0.500"]
-    assert table.rows[0][3:] == ["2 of 4 (40.0 %)", "62.5 %"]
-    energies = torch.tensor([4.0, 2.0, 1.0]) / 7
-    rank = torch.exp(-(energies * energies.log()).sum())
-    assert table.rows[0][1] == f"{rank:.1f}"
-    (two,) = figures.seeds_tables(arm(analysis(measured("x"), measured("y"))))
-    assert [row[0] for row in two.rows] == ["x, 0", "y, 0"]
-
-
-def test_the_table_says_what_a_regulariser_leaves_free(finding, analysis, measured):
-    alone = {"teacher": None, "projected": None, "cka": None, "directions": None}
-    link = measured(regularizer="TrailingEnergy(8 channels, 4 free)", **alone)
-
-    def shown(*links, **options):
-        return figures.seeds_tables(Arm("a", (finding(analysis=analysis(*links), **options),)))
-
-    (table,) = shown(link)
-    assert table.columns == ["seed", "regulariser", "student's rank"]
-    assert table.rows[0][1] == "TrailingEnergy(8 channels, 4 free)"
-    assert shown(link, linked=False)[0].columns == ["seed", "student's rank"]
-    taught, alone = shown(measured("x"), link)
-    assert [row[0] for row in taught.rows] == ["x, 0"]
-    assert "regulariser" not in taught.columns
-    assert (alone.columns, alone.rows[0][0]) == (["link and seed", *table.columns[1:]], "a<-b, 0")
 
 
 def test_the_scale_of_the_pictures_is_one_of_greys(analysis):

@@ -71,10 +71,40 @@ def test_what_is_missing_is_said_and_only_then(finding, analysis, measured):
     assert "no pictures" not in whole
     shown = said(finding, analysis(measured(direction="none", projected=None, directions=None)))
     assert "Nothing is projected" in shown
-    assert "Its projection is not one matrix" in whole  # this one has no decomposition
-    assert "Its projection is not one matrix" not in shown
+    assert "not one matrix" not in shown
     assert "It has no links" in said(finding, None, linked=False)
     assert "shown at the taps of the other arms" in said(finding, analysis(alone), linked=False)
+
+
+def test_why_a_link_has_no_terms_is_one_reason(finding, analysis, measured):
+    """The made-up links have no decomposition."""
+    matrix, positions = "is not one matrix: the loss has no two terms", "have different positions:"
+    for changes, reason, other in (
+        ({"projector": "MLP"}, f"MLP {matrix}", positions),
+        ({"projector": ""}, f"Its projection {matrix}", positions),
+        ({"projector": "Linear", "rank": 3}, positions, matrix),
+    ):
+        shown = said(finding, analysis(measured(**changes)))
+        assert reason in shown
+        assert other not in shown
+
+
+def test_a_link_of_weight_zero_is_said_to_be_looked_at_alone(finding, analysis, measured):
+    idle, untaught = "The link has weight 0, its own times distillation.weight", "no gradient"
+    shown = said(finding, analysis(measured(weight=0.0)))
+    assert idle in shown
+    assert untaught in shown
+    alone = {"teacher": None, "projected": None, "cka": None, "directions": None, "projector": ""}
+    regularised = analysis(measured(weight=0.0, regularizer="TrailingEnergy(…)", **alone))
+    shown = said(finding, replace(regularised, alignment=None))
+    assert idle in shown
+    assert untaught not in shown
+    assert "its losses are of" not in shown
+    assert idle not in said(finding, analysis(measured(weight=0.5)))
+    assert idle not in said(finding, analysis(measured(weight=0.0)), linked=False)
+    # Of several links, the one that has it.
+    page = made(arms_of([finding(analysis=analysis(measured("x"), measured("y", weight=0.0)))]))
+    assert [s.title for s in page.sections if "has weight 0" in s.text] == ["The features: y"]
 
 
 def test_several_links_have_a_section_each(finding, analysis, measured):
@@ -100,12 +130,31 @@ def test_side_by_side_shows_the_same_tap_of_all_arms(finding, analysis, measured
         "The student's a: energy by principal direction",
         "The student's a: effective rank during training",
     ]
-    for block in section.blocks:
+    for block, said in zip(section.blocks, ("the first that", "which"), strict=True):
         assert [line.label for line in block.series] == ["a", "b"]
+        assert f"Of seed 0, {said} both arms have." in block.note
+    assert "seed" not in section.text
     elsewhere = finding(
         "r/b", analysis=analysis(measured("m", student_tap="c")), settings={"task": {}}
     )
     assert "Side by side" not in [s.title for s in made(arms_of([one, elsewhere])).sections]
+
+
+def test_side_by_side_stands_one_seed_for_both_arms(finding, analysis, measured):
+    def run(arm, seed, first, **options):
+        energies = torch.tensor([first, 1.0]).double()
+        found = analysis(measured("l", student=energies))
+        return finding(f"r/{arm}-{seed}", seed=seed, analysis=found, curves=logged("l"), **options)
+
+    one = [run("a", seed, 9.0 + seed) for seed in (1, 2)]
+    other = [run("b", seed, 3.0 + seed, settings={"task": {}}) for seed in (0, 1)]
+    page = made(arms_of([*one, *other]))
+    (section,) = [s for s in page.sections if s.title == "Side by side"]
+    energies, ranks = section.blocks
+    shares = {line.label: line.y[0] for line in energies.series}
+    assert shares == pytest.approx({"a": 1000 / 11, "b": 80.0})
+    assert "Of seed 1, the first that both arms have." in energies.note
+    assert "Of seed 1, which both arms have." in ranks.note
 
 
 def test_the_documentation_names_every_figure_of_the_page_and_no_other(finding, analysis, measured):

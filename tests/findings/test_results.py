@@ -96,15 +96,37 @@ def test_untested_runs_are_compared_on_validation_data_and_the_page_says_so(two)
     assert "anyteacher test RUN" in shown
 
 
-def test_one_shared_seed_has_no_interval(finding):
+@pytest.mark.parametrize(
+    ("value", "mode", "shown", "won"),
+    [
+        (0.6, "max", "0.1 [–]", "1 of 1"),
+        (0.6, "min", "0.1 [–]", "0 of 1"),
+        (0.4, "max", "−0.1 [–]", "0 of 1"),
+        (0.4, "min", "−0.1 [–]", "1 of 1"),
+        (0.5, "max", "0 [–]", "0 of 1"),
+    ],
+)
+def test_one_shared_seed_has_its_difference_and_no_interval(finding, value, mode, shown, won):
+    twice = {"distillation": {"weight": 2}}
     arms = arms_of(
         [
-            finding("runs/alone", tested={"top1": 0.5}),
-            finding("runs/other", tested={"top1": 0.6}, settings={"distillation": {"weight": 2}}),
+            finding("runs/alone", tested={"top1": 0.5}, mode=mode),
+            finding("runs/other-0", tested={"top1": value}, mode=mode, settings=twice),
+            finding("runs/other-1", tested={"top1": 0.9}, mode=mode, settings=twice, seed=1),
         ]
     )
-    assert paired_table(arms, compared(arms)).rows == [("other", "–", "1", "–")]
+    table = paired_table(arms, compared(arms))
+    assert table.rows == [("other", shown, "1", won)]
+    assert "Of one the difference stands alone: it does not tell how much" in table.note
     assert "By the 95 % intervals" not in text(arms)
+
+
+def test_no_shared_seed_has_no_difference(finding):
+    other = finding("r/b", seed=1, tested={"top1": 0.6}, settings={"distillation": {"weight": 2}})
+    arms = arms_of([finding("r/a", tested={"top1": 0.5}), other])
+    table = paired_table(arms, compared(arms))
+    assert table.rows == [("b", "–", "0", "–")]
+    assert "stands alone" not in table.note
 
 
 def test_a_run_without_a_number_is_named_and_its_arm_has_no_interval(two):

@@ -125,3 +125,19 @@ def test_a_browser_tells_what_is_not_drawn(tmp_path):
     path.write_text(f"<html><head></head><body>{broken}</body></html>")
     found = browser.seen(path, tmp_path)
     assert [figure["kind"] for figure in browser.not_drawn(found)] == ["img", "svg"]
+
+
+@pytest.mark.skipif(browser.BROWSER is None, reason="no Chromium on PATH to open the page with")
+@pytest.mark.parametrize("arms", [9, 60])
+def test_paper_clips_no_table(tmp_path, arms):
+    """As print shows it: no box has more than is seen, or it reaches beyond without being cut."""
+    columns = ["setting", *(f"arm-{i}" for i in range(arms))]
+    words = Table(columns, [["`distillation.links`", *["TrailingEnergy"] * arms]], "Words")
+    numbers = Table(columns, [["alone", *[0.123] * arms]], "Numbers")
+    page = Page("T", "", [Section("Results", "", [words, numbers])]).html()
+    assert "@media print" in page
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("@media print", "@media screen"), encoding="utf-8")
+    found = browser.seen(path, tmp_path, width=720)  # A4 between its margins
+    assert (found["wide"] > 0) == (arms == 60)
+    assert found["scrolls"] == ([] if arms == 9 else ["Words", "Numbers"])

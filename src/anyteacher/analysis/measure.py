@@ -38,6 +38,7 @@ class Measured:
         direction: Of its projection.
         projector: The kind of its projector; empty without one.
         regularizer: Of a link without a teacher, its loss with the width and what it leaves free.
+        weight: Factor of its loss in the total, the level's in it; once a warm-up is over.
         rows: How many rows were seen.
         student: Energies of the student's feature.
         teacher: Of the teacher's; None without a teacher.
@@ -45,6 +46,7 @@ class Measured:
         cka: Alignment of the student's and the teacher's, both before projection, from 0 to 1.
         decomposition: Of the squared error; None without a linear projector, or where the two
             sides have different positions.
+        rank: Of the projector's matrix; None where it is not one matrix.
         directions: What becomes of the teacher's directions; None where nothing is projected.
         pictures: For each side that is a map, its first components on the first images,
             (images, 3, h, w) by `teacher`, `projected` and `student`; see `Components.of`.
@@ -56,12 +58,14 @@ class Measured:
     direction: Direction
     projector: str
     regularizer: str
+    weight: float
     rows: int
     student: Float[Tensor, " s"]
     teacher: Float[Tensor, " t"] | None = None
     projected: Float[Tensor, " p"] | None = None
     cka: float | None = None
     decomposition: Decomposition | None = None
+    rank: int | None = None
     directions: Directions | None = None
     pictures: dict[str, Float[Tensor, "b 3 h w"]] = field(default_factory=dict)
     shares: dict[str, Float[Tensor, "3"]] = field(default_factory=dict)
@@ -125,8 +129,10 @@ def measure(distiller: Distiller, batches: Iterable[Tensor], *, samples: int = 4
     if first is None:
         raise DataError("An analysis needs at least one batch of images, and there was none.")
     measured = [
-        part.result(tap, loss)
-        for part, (tap, _), loss in zip(sums.values(), taps.names, taps.losses, strict=True)
+        part.result(tap, loss, weight)
+        for part, (tap, _), loss, weight in zip(
+            sums.values(), taps.names, taps.losses, taps.weights, strict=True
+        )
     ]
     if not any(m.teacher is not None for m in measured):
         return Analysis(images, measured, None, first)
@@ -145,6 +151,7 @@ class _Taps:
         several = len({link.of for link in links if link.teacher_taps}) > 1
         self.names: list[tuple[str, str | None]] = []
         self.losses: list[str] = []
+        self.weights: list[float] = []
         for link, connection in zip(links, distiller.connections, strict=True):
             how = " (pooled)" if link.compare == "pooled" else ""
             ours_norm = "" if link.student_norm == "none" else f", {link.student_norm}"
@@ -156,6 +163,7 @@ class _Taps:
                 self.names += zip(ours, theirs, strict=True)
             else:
                 self.names += [(mine, None) for mine in ours]
+            self.weights += [link.weight * w for w in link.level_weights or [1.0] * len(ours)]
             taught = [""] * len(theirs)
             self.losses += taught or map(repr, cast("nn.ModuleList", connection.losses))
 
@@ -196,15 +204,15 @@ class _Sums:
         if projected is not None:
             self._projected = _sum(self._projected, *on_one_grid([projected, teacher]))
 
-    def result(self, student_tap: str, regularizer: str) -> Measured:
+    def result(self, student_tap: str, regularizer: str, weight: float) -> Measured:
         """What was measured."""
         view, pair = self._view, cast("Moments", self._pair)
         if view.is_batchwise and view.is_decomposable:
-            weight, bias = view.affine_over(pair)
-            self._projected = pair.projected(weight, bias)
+            matrix, bias = view.affine_over(pair)
+            self._projected = pair.projected(matrix, bias)
             if "teacher" in self._first:
-                theirs = self._first["teacher"].to(weight)
-                self._first["projected"] = project(theirs, weight, bias)
+                theirs = self._first["teacher"].to(matrix)
+                self._first["projected"] = project(theirs, matrix, bias)
         for sums in filter(None, (pair, self._projected)):
             if not bool((sums.student.sum() + sums.teacher.sum()).isfinite()):
                 raise NonFiniteError(
@@ -217,6 +225,7 @@ class _Sums:
             direction=view.direction,
             projector="" if view.projector is None else type(view.projector).__name__,
             regularizer=regularizer,
+            weight=weight,
             rows=pair.rows,
             student=_energies(pair.student, pair.rows),
         )
@@ -229,7 +238,10 @@ class _Sums:
             direction = cast("Projected", view.direction)
             changes["directions"] = directions_of(self._projected, direction=direction)
         if view.is_decomposable:
-            changes["decomposition"] = view.decomposed(pair)
+            terms = view.decomposed(pair)
+            changes |= {"decomposition": terms, "rank": int(terms.rank)}
+        elif view.projector is not None and view.projector.is_linear and not view.is_batchwise:
+            changes["rank"] = int(torch.linalg.matrix_rank(view.projector.affine()[0].float()))
         components = dict(self._components(pair))
         changes["pictures"] = {
             name: part.of(self._first[name]).cpu() for name, part in components.items()

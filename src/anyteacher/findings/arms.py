@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,7 @@ class Comparison:
         pairs: By the name of the arm, over the seeds that it shares with the first one.
         unpaired: Arms that have no interval, with the number of seeds that they share with the
             first one: too few, or a run among them has no finite value.
+        single: The difference of those among them that share one seed with the first one.
         failed: The runs whose value is not finite, with it, for the sake of which arms have none.
     """
 
@@ -63,6 +64,7 @@ class Comparison:
     values: dict[str, dict[tuple[int, ...], float]]
     pairs: dict[str, Paired]
     unpaired: dict[str, int]
+    single: dict[str, float] = field(default_factory=dict)
     failed: tuple[tuple[Run, float], ...] = ()
 
 
@@ -144,6 +146,7 @@ def compared(arms: Sequence[Arm]) -> Comparison | None:
     baseline = values[arms[0].name]
     pairs: dict[str, Paired] = {}
     unpaired: dict[str, int] = {}
+    single: dict[str, float] = {}
     failed: dict[Path, tuple[Run, float]] = {}
     for arm in arms[1:]:
         shared = [seeds for seeds in values[arm.name] if seeds in baseline]
@@ -157,13 +160,15 @@ def compared(arms: Sequence[Arm]) -> Comparison | None:
         if len(shared) < 2 or without:
             unpaired[arm.name] = len(shared)
             failed |= {run.folder: (run, value) for run, value in without}
+            if len(shared) == 1 and not without:
+                single[arm.name] = values[arm.name][shared[0]] - baseline[shared[0]]
             continue
         pairs[arm.name] = compare(
             [values[arm.name][seeds] for seeds in shared],
             [baseline[seeds] for seeds in shared],
             mode=mode,
         )
-    return Comparison(metric, mode, source, values, pairs, unpaired, tuple(failed.values()))
+    return Comparison(metric, mode, source, values, pairs, unpaired, single, tuple(failed.values()))
 
 
 def differences(arms: Sequence[Arm]) -> list[tuple[str, list[str]]]:

@@ -21,6 +21,7 @@ from anyteacher.link import Link
 from anyteacher.report import print_table, say, write_page
 
 PAGE = "analysis.html"
+_REPLACED = " It replaces the one that was there; another `--output` keeps both."
 
 
 def analyze(experiment_parser: Callable[[], ArgumentParser], settings: Namespace) -> int:
@@ -52,11 +53,12 @@ def analyze(experiment_parser: Callable[[], ArgumentParser], settings: Namespace
     path = settings.output or _beside(runs)
     differing = differences(arms)
     page = fitting(lambda detail: make_page(arms, comparison, differing, detail), len(runs))
+    former = path.is_file()
     try:
         write_page(page, path)
     except OSError as error:
         raise DataError(f"'{path}' cannot be written ({error}).") from error
-    say(f"The page is in {path}.")
+    say(f"The page is in {path}.{_REPLACED if former else ''}")
     return 0
 
 

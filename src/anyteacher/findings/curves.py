@@ -9,6 +9,8 @@ import torch
 
 from anyteacher.errors import ConfigError
 from anyteacher.findings.arms import Arm
+from anyteacher.findings.run import Finding
+from anyteacher.findings.seeds import alike, mean_text
 from anyteacher.logs import MOST_VALUES, Curve, spread
 from anyteacher.report import Block, HeatMap, LineChart, Panel, Series
 
@@ -23,16 +25,16 @@ _TERMS = {
 _RANKS = {"projector_rank": "projector", "centred_rank": "student's feature"}
 
 
-def mean_curve(arm: Arm, name: str) -> Curve:
-    """A logged number, mean over the seeds, at the steps that all of them logged; may be empty."""
-    curves = [dict(finding.run.curves.get(name, [])) for finding in arm.findings]
-    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+def mean_curve(findings: Sequence[Finding], name: str) -> Curve:
+    """A logged number, mean over runs, at the steps that all of them logged; may be empty."""
+    curves = [dict(finding.run.curves.get(name, [])) for finding in findings]
+    steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
     return [(step, fmean(curve[step] for curve in curves)) for step in steps]
 
 
 def is_logged(arm: Arm, link: str) -> bool:
     """Whether every run of the arm has logged what it saw of a link."""
-    return bool(mean_curve(arm, f"spectra/{link}/energy"))
+    return bool(mean_curve(arm.findings, f"spectra/{link}/energy"))
 
 
 def thinned(curve: Curve, most: int) -> Curve:
@@ -45,7 +47,7 @@ def terms(arm: Arm, link: str, points: int) -> Block | None:
 
     Each line has at most so many points; so for the other charts.
     """
-    curves = {label: mean_curve(arm, f"spectra/{link}/{key}") for key, label in _TERMS.items()}
+    curves = _of_link(arm, link, _TERMS)
     return _chart(
         "The two terms of the loss",
         "mean squared error per element",
@@ -61,7 +63,7 @@ def terms(arm: Arm, link: str, points: int) -> Block | None:
 
 def ranks(arm: Arm, link: str, points: int) -> Block | None:
     """Effective ranks over training; None where none was logged."""
-    curves = {label: mean_curve(arm, f"spectra/{link}/{key}") for key, label in _RANKS.items()}
+    curves = _of_link(arm, link, _RANKS)
     return _chart(
         "Effective ranks",
         "effective rank, in directions",
@@ -134,7 +136,9 @@ def between_arms(
     points: int,
     note: str = "",
 ) -> Block | None:
-    """One line an arm, mean over its seeds; None where no arm has logged it.
+    """One line an arm, mean over the seeds that all arms have; None where no arm has logged it.
+
+    Where they share none, each line is the mean over its own arm's seeds, and the note says so.
 
     Args:
         arms: Which may be shown.
@@ -144,13 +148,19 @@ def between_arms(
         points: Of a line at most.
         note: For the reader.
     """
-    curves = {arm.name: mean_curve(arm, names.get(arm.name, "")) for arm in arms}
+    logged = {
+        arm.name: [f for f in arm.findings if f.run.curves.get(names.get(arm.name, ""))]
+        for arm in arms
+    }
+    curves = {
+        name: mean_curve(findings, names.get(name, "")) for name, findings in alike(logged).items()
+    }
     if not any(curves.values()):
         return None
     # An arm without a curve keeps its place, so that the others look alike in all charts.
     nothing = [(next(curve for curve in curves.values() if curve)[0][0], math.nan)]
     kept = {name: curve or nothing for name, curve in curves.items()}
-    return _chart(title, y_label, kept, note, points=points)
+    return _chart(title, y_label, kept, f"{note} {mean_text(logged)}".strip(), points=points)
 
 
 def drawn_or_none(kind: type[Block], *arguments: object) -> Block | None:
@@ -178,6 +188,13 @@ def _chart(
     values = [value for line in series for value in line.y if math.isfinite(value)]
     log = log and bool(values) and min(values) > _DECADES * max(values)
     return drawn_or_none(LineChart, title, STEP, y_label, series, log, note)
+
+
+def _of_link(arm: Arm, link: str, labels: Mapping[str, str]) -> dict[str, Curve]:
+    """What every run of the arm has logged of a link, by its label."""
+    return {
+        label: mean_curve(arm.findings, f"spectra/{link}/{key}") for key, label in labels.items()
+    }
 
 
 def _seeds(arm: Arm) -> str:

@@ -1,4 +1,4 @@
-"""What was measured of a run's features, as tables, charts and pictures."""
+"""What was measured of a run's features, as charts and pictures."""
 
 import math
 
@@ -9,7 +9,6 @@ from torch import Tensor
 
 from anyteacher import pictures
 from anyteacher.analysis import DROPPED, FAINT, Analysis, Directions, Measured
-from anyteacher.findings.arms import Arm
 from anyteacher.findings.curves import drawn_or_none, thinned
 from anyteacher.findings.detail import Detail
 from anyteacher.report import (
@@ -21,7 +20,6 @@ from anyteacher.report import (
     Pictures,
     Scale,
     Series,
-    Table,
     png,
 )
 
@@ -45,13 +43,16 @@ def energies(measured: Measured, points: int) -> Block | None:
     )
 
 
-def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block | None:
+def energy_chart(
+    spectra: dict[str, Tensor], title: str, points: int, note: str = ""
+) -> Block | None:
     """Shares of energy over principal directions, a line a name; None where all are constant.
 
     Args:
         spectra: Energies by name, the largest first.
         title: What the chart shows.
         points: Of a line at most.
+        note: For the reader, before what is said of every such chart.
     """
     series = []
     for name, values in spectra.items():
@@ -60,12 +61,13 @@ def energy_chart(spectra: dict[str, Tensor], title: str, points: int) -> Block |
         if kept:
             places, drawn = zip(*thinned(kept, points), strict=True)
             series.append(Series(name, places, drawn))
-    note = (
+    always = (
         "Of the centred feature on the validation images. What holds less than a millionth is left "
         "out: a line that ends early is a feature of fewer directions."
     )
     label = "share of the feature's energy, %"
-    return drawn_or_none(LineChart, title, "principal direction", label, series, True, note)
+    told = f"{note} {always}".strip()
+    return drawn_or_none(LineChart, title, "principal direction", label, series, True, told)
 
 
 def directions(measured: Measured) -> Block | None:
@@ -88,12 +90,18 @@ def directions(measured: Measured) -> Block | None:
         ],
         found.dropped[:shown].tolist(),
         "dropped",
-        dropped_text(found, inverted=inverted),
+        dropped_text(found, measured.rank, inverted=inverted),
     )
 
 
-def dropped_text(found: Directions, *, inverted: bool) -> str:
-    """How many directions are dropped, and what they hold."""
+def dropped_text(found: Directions, rank: int | None, *, inverted: bool) -> str:
+    """How many directions are dropped, what they hold, and what the projector's rank allows.
+
+    Args:
+        found: The directions.
+        rank: Of the projector's matrix; None where it is not one.
+        inverted: Whether the teacher's side is projected.
+    """
     count, dropped, faint = len(found.teacher), int(found.dropped.sum()), int(found.faint.sum())
     if inverted:
         read, whole = "can be read back from the projected feature by a linear map", "can"
@@ -109,7 +117,27 @@ def dropped_text(found: Directions, *, inverted: bool) -> str:
             f" {faint} more pass faintly, with less than {100 * FAINT:.0f} % of the mean gain of "
             "energy."
         )
+    if rank is not None and rank < count:
+        text += f" {_rank_text(rank, count, inverted=inverted)}"
     return text + (f" The first {_SHOWN} are shown." if count > _SHOWN else "")
+
+
+def _rank_text(rank: int, count: int, *, inverted: bool) -> str:
+    """What a matrix of a rank below the number of the teacher's directions can do at most.
+
+    All directions together keep at most the rank, so at most twice as many keep a half or more.
+    This holds in a traditional link as well: what is kept of some directions is at most what the
+    span of Y holds of their scores, which are orthogonal.
+    """
+    mixtures = f"{rank} mixture{'s' * (rank != 1)}"
+    passes, which, can = f"it passes {mixtures} of the teacher's directions", "these", "read back"
+    if not inverted:
+        passes = f"it makes the projected student of {mixtures} of the student's directions"
+        which, can = "the teacher's", "reproduced"
+    text = f"The projector's matrix has rank {rank}: {passes}"
+    if 2 * rank < count:
+        text += f", and at most {2 * rank} of {which} directions can be {can} by half or more"
+    return f"{text}."
 
 
 def percent(share: float) -> str:
@@ -206,76 +234,3 @@ def _bounded(maps: Float[Tensor, "b c h w"], edge: int) -> Float[Tensor, "b c i 
         return maps
     size = [max(1, round(side * edge / longer)) for side in maps.shape[2:]]
     return F.interpolate(maps.float(), size, mode="bilinear", antialias=True)
-
-
-def seeds_tables(arm: Arm) -> list[Table]:
-    """The measurements of every link, a row for each link and seed: taught ones, then the others.
-
-    What exists for none of a table is left out of it.
-    """
-    links = [] if arm.shown.analysis is None else arm.shown.analysis.links
-    taught = [link.name for link in links if link.teacher is not None]
-    alone = [link.name for link in links if link.teacher is None]
-    if not (taught and alone):
-        return [_seeds_table(arm, taught or alone, len(links) > 1, "")]
-    return [
-        _seeds_table(arm, taught, True, ": links to a teacher"),
-        _seeds_table(arm, alone, True, ": links without a teacher"),
-    ]
-
-
-def _seeds_table(arm: Arm, links: list[str], several: bool, kind: str) -> Table:
-    rows = [
-        [
-            f"{f'{name}, ' if several else ''}{finding.run.seed_text}",
-            *_cells(measured, linked=finding.linked),
-        ]
-        for name in links
-        for finding in arm.findings
-        if finding.analysis is not None
-        for measured in finding.analysis.links
-        if measured.name == name
-    ]
-    names = ["link and seed" if several else "seed", *_NUMBERS]
-    shown = [place for place in range(len(names)) if any(row[place] != _NONE for row in rows)]
-    notes = [_NUMBERS[names[place]] for place in shown if _NUMBERS.get(names[place])]
-    return Table(
-        [names[place] for place in shown],
-        [[row[place] for place in shown] for row in rows],
-        f"Every seed, on its validation images{kind}",
-        " ".join(notes),
-    )
-
-
-_NONE = "–"
-# By the name of a column, what a reader must know of it.
-_NUMBERS = {
-    "regulariser": "",
-    "transfer": "Transfer and regularisation are the two terms of the loss, as mean squared errors "
-    "per element.",
-    "regularisation": "",
-    "projector's rank": "",
-    "student's rank": "Ranks are effective ranks, of the student's centred feature.",
-    "CKA": "CKA is of the student's and the teacher's feature, before any projection.",
-    "dropped": "Dropped are directions of the teacher of which less than half is kept, with their "
-    "share of its energy; recovered is the share of its whole energy that is kept.",
-    "recovered": "",
-}
-
-
-def _cells(measured: Measured, *, linked: bool) -> list[str]:
-    terms, found = measured.decomposition, measured.directions
-    dropped = _NONE
-    if found is not None:
-        count = f"{int(found.dropped.sum())} of {len(found.teacher)}"
-        dropped = f"{count} ({percent(found.energy_dropped)})"
-    return [
-        (linked and measured.regularizer) or _NONE,
-        _NONE if terms is None else f"{float(terms.transfer):.4g}",
-        _NONE if terms is None else f"{float(terms.regularisation):.4g}",
-        _NONE if terms is None else f"{float(terms.projector_rank):.1f}",
-        f"{measured.student_rank:.1f}",
-        _NONE if measured.cka is None else f"{measured.cka:.3f}",
-        dropped,
-        _NONE if found is None else percent(found.recovered),
-    ]

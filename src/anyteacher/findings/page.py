@@ -8,6 +8,8 @@ from anyteacher.findings.arms import Arm, Comparison
 from anyteacher.findings.detail import LEVELS, Detail
 from anyteacher.findings.results import results
 from anyteacher.findings.run import Finding
+from anyteacher.findings.seeds import alike, first_text
+from anyteacher.findings.tables import seeds_tables
 from anyteacher.report import Block, Facts, Page, Section, machine_facts
 
 
@@ -56,17 +58,23 @@ def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
     for tap, links in taps.items():
         if len(links) < 2:
             continue
-        shown = {
-            arm.name: measured.student
+        seen = {
+            arm.name: [f for f in arm.findings if _named(f, links[arm.name]) is not None]
             for arm in arms
-            for measured in _links(arm.shown)
-            if links.get(arm.name) == measured.name
+            if arm.name in links
         }
+        shown = {name: _named(found[0], links[name]) for name, found in alike(seen).items()}
         blocks.append(
             figures.energy_chart(
-                shown, f"The student's {tap}: energy by principal direction", detail.points
+                {name: measured.student for name, measured in shown.items() if measured},
+                f"The student's {tap}: energy by principal direction",
+                detail.points,
+                first_text(seen),
             )
         )
+        note = "Of the centred feature on one batch."
+        if any(not finding.linked for found in seen.values() for finding in found):
+            note += " Arms without a link there logged none."
         blocks.append(
             curves.between_arms(
                 arms,
@@ -74,12 +82,11 @@ def _side_by_side(arms: Sequence[Arm], detail: Detail) -> list[Section]:
                 f"The student's {tap}: effective rank during training",
                 "effective rank, in directions",
                 points=detail.points,
-                note="Of the centred feature on one batch, mean over the seeds. Arms without a "
-                "link there logged none.",
+                note=note,
             )
         )
     drawn = _drawn(blocks)
-    text = "The student's features at the same place. The first seed of each arm stands for it."
+    text = "The student's features at the same place, an arm a line."
     return [Section("Side by side", text, drawn)] if drawn else []
 
 
@@ -107,11 +114,11 @@ def _arm(arm: Arm, detail: Detail, *, alone: bool) -> list[Section]:
         )
     elif all(measured.teacher is None for measured in analysis.links):
         said.append(
-            "There is no teacher: its losses are of the student's features alone, and so is what "
+            "There is no teacher: its links are of the student's features alone, and so is what "
             "is shown. There is no projector, and no direction of a teacher."
         )
     common: list[Block | None] = [
-        *figures.seeds_tables(arm),
+        *seeds_tables(arm),
         figures.alignment(analysis),
         figures.components(analysis, detail),
     ]
@@ -139,7 +146,7 @@ def _of_link(arm: Arm, measured: Measured, detail: Detail) -> list[Block | None]
 
 def _missing(arm: Arm, measured: Measured) -> list[str]:
     """What the reader will look for in vain, and why."""
-    said = []
+    said = _idle(measured) if arm.first.linked else []
     taught = measured.teacher is not None
     if arm.first.linked:
         if not curves.is_logged(arm, measured.name):
@@ -150,13 +157,31 @@ def _missing(arm: Arm, measured: Measured) -> list[str]:
         if taught and measured.direction == "none":
             said.append("Nothing is projected: no direction of the teacher is kept or dropped.")
         elif taught and measured.decomposition is None:
-            said.append(
-                "Its projection is not one matrix, or its two sides have different positions: its "
-                "loss has no two terms, and its projector no singular values."
-            )
+            why = "The student's and the teacher's feature have different positions"
+            if measured.rank is None:
+                why = f"{measured.projector or 'Its projection'} is not one matrix"
+            said.append(f"{why}: the loss has no two terms, and no singular values were logged.")
     if not measured.pictures:
         said.append("It compares one vector an image, so there are no pictures of components.")
     return said
+
+
+def _idle(measured: Measured) -> list[str]:
+    """What a link of weight 0 was there for."""
+    if measured.weight:
+        return []
+    text = (
+        "The link has weight 0, its own times `distillation.weight`: it is looked at, and the "
+        "student trained as it would without it."
+    )
+    if measured.projector:
+        text += " Its projector got no gradient either."
+    return [text]
+
+
+def _named(finding: Finding, link: str) -> Measured | None:
+    """What was measured of a link; None where it was not."""
+    return next((measured for measured in _links(finding) if measured.name == link), None)
 
 
 def _links(finding: Finding) -> list[Measured]:

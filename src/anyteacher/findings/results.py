@@ -7,6 +7,7 @@ from anyteacher.findings import curves
 from anyteacher.findings.arms import Arm, Comparison
 from anyteacher.findings.detail import Detail
 from anyteacher.report import Block, Interval, IntervalChart, Section, Table
+from anyteacher.report.markup import signed
 
 NOT_COMPARED = "The arms are not compared: they have no common metric, or a run has no value of it."
 _VERDICTS = {
@@ -47,22 +48,34 @@ def paired_table(arms: Sequence[Arm], comparison: Comparison) -> Table:
     """Each arm's difference from the first."""
     rows = []
     for arm in arms[1:]:
-        paired = comparison.pairs.get(arm.name)
+        paired, one = comparison.pairs.get(arm.name), comparison.single.get(arm.name)
         if paired is None:
-            rows.append((arm.name, "–", str(comparison.unpaired[arm.name]), "–"))
+            seeds = str(comparison.unpaired[arm.name])
+            shown, won = "–", "–"
+            if one is not None:
+                win = one < 0 if comparison.mode == "min" else one > 0
+                shown, won = f"{signed(f'{one:.4g}')} [–]", f"{int(win)} of 1"
+            rows.append((arm.name, shown, seeds, won))
             continue
         interval = Interval(arm.name, paired.mean, paired.low, paired.high)
         won = f"{round(paired.won * paired.seeds)} of {paired.seeds}"
         rows.append((arm.name, str(interval), str(paired.seeds), won))
     better = "Smaller" if comparison.mode == "min" else "Larger"
-    several = " Each interval is for its own arm: of twenty, one misses." if len(rows) > 1 else ""
+    more = ""
+    if comparison.single:
+        more += (
+            " Of one the difference stands alone: it does not tell how much differences vary from "
+            "seed to seed."
+        )
+    if len(comparison.pairs) > 1:
+        more += " Each interval is for its own arm: of twenty, one misses."
     return Table(
         ("arm", f"difference in {comparison.source} {comparison.metric} [95 %]", "seeds", "won"),
         rows,
         f"Paired differences from {arms[0].name}",
         f"Mean of the differences seed by seed with Student's 95 % interval; won counts the seeds. "
         f"{better} {comparison.metric} is better. An interval needs two shared seeds with a number "
-        f"each.{several}",
+        f"each.{more}",
     )
 
 
@@ -117,12 +130,8 @@ def results(
     metrics = {arm.name: f"val/{arm.first.monitor}" for arm in arms}
     if len(set(metrics.values())) == 1:
         label = f"validation {arms[0].first.monitor}"
-        seeds = max(len(arm.findings) for arm in arms)
-        note = "Mean over the seeds." if seeds > 1 else ""
         title = "On the validation data during training"
-        blocks.append(
-            curves.between_arms(arms, metrics, title, label, points=detail.points, note=note)
-        )
+        blocks.append(curves.between_arms(arms, metrics, title, label, points=detail.points))
     return Section("Results", text, [block for block in blocks if block is not None])
 
 
