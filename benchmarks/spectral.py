@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anyteacher.distillation import Distillation
 from anyteacher.errors import require
-from anyteacher.experiment import Distillation
 from anyteacher.layout import to_rows
 from anyteacher.regularizers import EffectiveRank, LogDet, NuclearNorm, Regularizer, TrailingEnergy
 from anyteacher.report import Table

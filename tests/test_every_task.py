@@ -15,7 +15,8 @@ from anyteacher import Link, cli, tasks
 from anyteacher.data import DigitsData, RoomsData
 from anyteacher.data.loading import DataModule
 from anyteacher.data.rooms import TARGETS
-from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, evaluate, fit, seed_all
+from anyteacher.distillation import Distillation
+from anyteacher.experiment import CURVES, STUDENT, Experiment, evaluate, fit, seed_all
 from anyteacher.hints import known_classes
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet, EncoderDecoder

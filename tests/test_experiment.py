@@ -8,12 +8,12 @@ from lightning.pytorch.callbacks import Callback
 
 from anyteacher import Link, Teacher
 from anyteacher.data import DigitsData, DigitsDataset, RoomsData
+from anyteacher.distillation import Distillation
 from anyteacher.errors import AnyteacherError, ConfigError, NonFiniteError, TeacherError
 from anyteacher.experiment import (
     CURVES,
     INFO,
     STUDENT,
-    Distillation,
     Experiment,
     evaluate,
     fit,
@@ -199,28 +199,6 @@ def test_regularisers_need_no_teacher(tmp_path):
         strict=True,
     ):
         assert total == pytest.approx(task + 0.2 * extra, rel=1e-5)
-
-
-def test_common_settings_of_the_links():
-    links = [Link("a", "b", weight=2.0), Link("c", "d", direction="none")]
-    both = Distillation(links, weight=0.5).resolved()
-    assert [(link.weight, link.direction) for link in both] == [(1.0, "inverted"), (0.5, "none")]
-    traditional = Distillation(links, direction="traditional").resolved()
-    assert {link.direction for link in traditional} == {"traditional"}
-    with pytest.raises(ConfigError, match="weight of distillation"):
-        Distillation(weight=-1.0)
-    with pytest.raises(ConfigError, match=r"observe_every counts training steps, .* got -1"):
-        Distillation(observe_every=-1)
-
-
-def test_what_is_compared_and_how_it_is_normalised_are_common_to_links_to_a_teacher():
-    links = [Link("a", "b"), Link("a", loss=TrailingEnergy(2))]
-    settings = {"compare": "pooled", "student_norm": "layer", "teacher_norm": "batch"}
-    taught, alone = Distillation(links, **settings).resolved()
-    assert {name: getattr(taught, name) for name in settings} == settings
-    assert alone == links[1]
-    (by_method,) = Distillation(links[:1], method="fitnet", **settings).resolved()
-    assert {name: getattr(by_method, name) for name in settings} == settings
 
 
 def test_depth_on_rooms_with_two_teachers_ema_and_half_precision(tmp_path):

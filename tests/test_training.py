@@ -8,8 +8,9 @@ from torch import nn
 
 from anyteacher import ImageNorm, Link, Teacher, Window, losses, projectors, training
 from anyteacher.data import DigitsData
+from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError, NonFiniteError
-from anyteacher.experiment import CURVES, STUDENT, Distillation, Experiment, fit, make_trainer
+from anyteacher.experiment import CURVES, STUDENT, Experiment, fit, make_trainer
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization

@@ -22,8 +22,8 @@ from anyteacher import tasks as _tasks  # noqa: F401
 from anyteacher.arguments import prepared
 from anyteacher.bench.command import add_actions, bench
 from anyteacher.data.loading import DataModule
+from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError
-from anyteacher.experiment import Distillation
 from anyteacher.hints import catalogue, explain
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization

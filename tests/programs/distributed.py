@@ -14,7 +14,8 @@ from torch.utils.data import Subset
 
 from anyteacher import Link
 from anyteacher.data import DigitsData
-from anyteacher.experiment import Distillation, Experiment, fit, seed_all
+from anyteacher.distillation import Distillation
+from anyteacher.experiment import Experiment, fit, seed_all
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
 from anyteacher.projectors import MLP, ClosedForm

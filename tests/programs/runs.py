@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from anyteacher import Link
 from anyteacher.data import DigitsData
-from anyteacher.experiment import Distillation, Experiment, seed_all
+from anyteacher.distillation import Distillation
+from anyteacher.experiment import Experiment, seed_all
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
 from anyteacher.tasks import Classification

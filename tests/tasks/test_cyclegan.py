@@ -9,11 +9,11 @@ from torch import nn
 
 from anyteacher import Link
 from anyteacher.data import UnpairedData
+from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError
 from anyteacher.experiment import (
     CURVES,
     STUDENT,
-    Distillation,
     Experiment,
     evaluate,
     fit,

@@ -14,10 +14,10 @@ from anyteacher.data import RoomsData, RoomsDataset
 from anyteacher.data.rooms import CLASSES
 from anyteacher.demo.outcome import Run
 from anyteacher.demo.plan import Arm, Study
+from anyteacher.distillation import Distillation
 from anyteacher.experiment import (
     CURVES,
     STUDENT,
-    Distillation,
     Experiment,
     evaluate,
     fit,
