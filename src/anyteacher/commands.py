@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
             trained = "The run was complete: there was nothing left to train."
         say(
             f"{trained}{found} The run is in {settings.output}; "
-            f"`anyteacher test {settings.output}` measures it on the test data."
+            f"`anyteacher test {quote(str(settings.output))}` measures it on the test data."
         )
     return 0
 

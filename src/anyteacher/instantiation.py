@@ -67,17 +67,22 @@ def instantiate_alone(
     return instantiate(parser, settings, with_data=with_data)
 
 
-def finished(folder: Path) -> Path:
+def finished(folder: Path, *, replaceable: bool = True) -> Path:
     """The weights of the student that a run has left.
+
+    Args:
+        folder: Of the run.
+        replaceable: Whether the command takes other weights by `--weights`, for the message.
 
     Raises:
         ConfigError: when it has left none yet.
     """
     path = folder / experiment.STUDENT
     if not path.is_file():
+        other = ", or name other weights (--weights)" if replaceable else ""
         raise ConfigError(
-            f"The run in '{folder}' is not finished: it has no {path.name}. {way_on(folder)}, or "
-            "name other weights (--weights)."
+            f"The run in '{folder}' is not finished: it has no {path.name}. "
+            f"{way_on(folder)}{other}."
         )
     return path
 

@@ -64,7 +64,9 @@ def test_what_is_no_run(tmp_path, runs):
         read_run(type(tmp_path)("nowhere"))
     config = (runs["alone-0"] / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(config)
-    with pytest.raises(ConfigError, match=r"is not finished: it has no student\.safetensors"):
+    with pytest.raises(
+        ConfigError, match=r"it has no student\.safetensors\. It stopped .* --output [^ ,]*`\.$"
+    ):
         read_run(tmp_path)
 
 

@@ -110,7 +110,7 @@ def read_run(folder: Path) -> Run:
             f"'{folder}' is no run: it has no {CONFIG}. Give the folder of a run made by "
             "`anyteacher fit`."
         )
-    weights = finished(folder)
+    weights = finished(folder, replaceable=False)
     yaml = require("yaml")
     try:
         config = yaml.safe_load(path.read_text())
