@@ -1,16 +1,18 @@
 """What the teachers of a library have in common: weights by name, and their own preprocessing."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from anyteacher.errors import AnyteacherError, TeacherError
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
 from anyteacher.seeding import forked
-from anyteacher.teacher import ChannelOrder
+from anyteacher.teacher import ChannelOrder, Teacher
 from anyteacher.teachers.untrained import has_batch_norm
 
 PRETRAINED, RANDOM = "pretrained", "random"
@@ -48,6 +50,39 @@ class Found:
     images: Preprocessing
     file: str | Path | None
     waits: bool
+
+
+class LibraryTeacher(Teacher, ABC):
+    """A teacher of a library, once its model is found; what is final names the library.
+
+    Args:
+        found: The model, and how its images are prepared.
+        norm: In place of the normalisation that its configuration says.
+        size: In place of the size.
+        dtype: See `Teacher`.
+        stop_early: See `Teacher`.
+    """
+
+    @abstractmethod
+    def __init__(
+        self,
+        found: Found,
+        *,
+        norm: ImageNorm | None,
+        size: Size | None,
+        dtype: torch.dtype | str | None,
+        stop_early: bool,
+    ) -> None:
+        super().__init__(
+            found.model,
+            weights=found.file,
+            norm=norm or found.images.norm,
+            size=size or found.images.size,
+            dtype=dtype,
+            stop_early=stop_early,
+            order=found.images.order,
+        )
+        self.trained_at, self.calibrated = found.images.trained_at, not found.waits
 
 
 def find(

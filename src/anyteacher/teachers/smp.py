@@ -10,11 +10,16 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import IMAGENET, ImageNorm
-from anyteacher.teacher import Teacher
-from anyteacher.teachers.named import PRETRAINED, Preprocessing, find, unknown_preprocessing
+from anyteacher.teachers.named import (
+    PRETRAINED,
+    LibraryTeacher,
+    Preprocessing,
+    find,
+    unknown_preprocessing,
+)
 
 
-class SegmentationModels(Teacher):
+class SegmentationModels(LibraryTeacher):
     """A model of segmentation_models_pytorch, with the preprocessing of its encoder.
 
     Most take only heights and widths that 32 divides.
@@ -82,16 +87,7 @@ class SegmentationModels(Teacher):
                 raise unknown_preprocessing(used, error) from error
 
         found = find(build, describe, name=name, weights=weights, seed=seed)
-        super().__init__(
-            found.model,
-            weights=found.file,
-            norm=norm or found.images.norm,
-            size=size or found.images.size,
-            dtype=dtype,
-            stop_early=stop_early,
-            order=found.images.order,
-        )
-        self.trained_at, self.calibrated = found.images.trained_at, not found.waits
+        super().__init__(found, norm=norm, size=size, dtype=dtype, stop_early=stop_early)
 
 
 def _check_names(smp: Any, name: str, encoder: str) -> None:

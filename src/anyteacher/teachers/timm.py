@@ -10,11 +10,10 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
-from anyteacher.teacher import Teacher
-from anyteacher.teachers.named import PRETRAINED, Preprocessing, find
+from anyteacher.teachers.named import PRETRAINED, LibraryTeacher, Preprocessing, find
 
 
-class Timm(Teacher):
+class Timm(LibraryTeacher):
     """A model of timm, with the preprocessing of its own configuration.
 
     Args:
@@ -65,13 +64,4 @@ class Timm(Teacher):
             return Preprocessing(own, trained_at if fixed else None, trained_at)
 
         found = find(build, describe, name=name, weights=weights, seed=seed)
-        super().__init__(
-            found.model,
-            weights=found.file,
-            norm=norm or found.images.norm,
-            size=size or found.images.size,
-            dtype=dtype,
-            stop_early=stop_early,
-            order=found.images.order,
-        )
-        self.trained_at, self.calibrated = found.images.trained_at, not found.waits
+        super().__init__(found, norm=norm, size=size, dtype=dtype, stop_early=stop_early)

@@ -11,11 +11,10 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
-from anyteacher.teacher import Teacher
-from anyteacher.teachers.named import PRETRAINED, Preprocessing, find
+from anyteacher.teachers.named import PRETRAINED, LibraryTeacher, Preprocessing, find
 
 
-class Torchvision(Teacher):
+class Torchvision(LibraryTeacher):
     """A model of torchvision, with the preprocessing that belongs to its pretrained weights.
 
     Detectors normalise by themselves and are given images in [0, 1].
@@ -71,13 +70,4 @@ class Torchvision(Teacher):
 
         takes = inspect.signature(models.get_model_builder(name)).parameters
         found = find(build, describe, name=name, weights=weights, seed=seed)
-        super().__init__(
-            found.model,
-            weights=found.file,
-            norm=norm or found.images.norm,
-            size=size or found.images.size,
-            dtype=dtype,
-            stop_early=stop_early,
-            order=found.images.order,
-        )
-        self.trained_at, self.calibrated = found.images.trained_at, not found.waits
+        super().__init__(found, norm=norm, size=size, dtype=dtype, stop_early=stop_early)

@@ -11,11 +11,16 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import IMAGENET, ImageNorm
-from anyteacher.teacher import Teacher
-from anyteacher.teachers.named import PRETRAINED, Preprocessing, find, unknown_preprocessing
+from anyteacher.teachers.named import (
+    PRETRAINED,
+    LibraryTeacher,
+    Preprocessing,
+    find,
+    unknown_preprocessing,
+)
 
 
-class Transformers(Teacher):
+class Transformers(LibraryTeacher):
     """A vision model of transformers, with the preprocessing of its image processor.
 
     Of a model of texts and images, such as CLIP, the tower of the images is taken.
@@ -82,16 +87,7 @@ class Transformers(Teacher):
             return _read(processor, size)
 
         found = find(build, describe, name=name, weights=weights, seed=seed)
-        super().__init__(
-            found.model,
-            weights=found.file,
-            norm=norm or found.images.norm,
-            size=size or found.images.size,
-            dtype=dtype,
-            stop_early=stop_early,
-            order=found.images.order,
-        )
-        self.trained_at, self.calibrated = found.images.trained_at, not found.waits
+        super().__init__(found, norm=norm, size=size, dtype=dtype, stop_early=stop_early)
 
 
 def _configuration(transformers: Any, given: Any) -> Any:
