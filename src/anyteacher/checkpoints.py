@@ -8,7 +8,9 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, EMAWeightAveraging
 
-LAST, BEST = "last.ckpt", "best.ckpt"
+from anyteacher.unfinished import LAST
+
+BEST = "best.ckpt"
 
 
 class Checkpoints(Checkpoint):  # type: ignore[misc]

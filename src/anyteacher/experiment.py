@@ -17,7 +17,7 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from anyteacher.checkpoints import BEST, LAST, Average, Checkpoints
+from anyteacher.checkpoints import BEST, Average, Checkpoints
 from anyteacher.data.loading import DataModule
 from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError, require
@@ -28,6 +28,7 @@ from anyteacher.optimization import Optimization
 from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
 from anyteacher.training import TrainingModule
+from anyteacher.unfinished import last_checkpoint
 from anyteacher.weights import load_weights
 
 CONFIG, INFO, STUDENT, CURVES = "config.yaml", "run.json", "student.safetensors", "curves.csv"
@@ -118,7 +119,7 @@ def fit(
         ConfigError: when the folder holds a run already and is not to be resumed, or the data does
             not fit the task.
     """
-    last = folder / "checkpoints" / LAST
+    last = last_checkpoint(folder)
     check_new(folder, resume=resume)
     experiment.task.check_data(experiment.data.facts())
     start = last if resume and last.exists() else None
@@ -218,7 +219,7 @@ def check_new(folder: Path, *, resume: bool) -> None:
     Raises:
         ConfigError: then.
     """
-    if (folder / "checkpoints" / LAST).exists() and not resume:
+    if last_checkpoint(folder).exists() and not resume:
         raise ConfigError(
             f"'{folder}' holds a run already. Resume it (--resume), or choose another folder "
             "(--output)."

@@ -3,10 +3,12 @@
 import shlex
 from pathlib import Path
 
+LAST = "last.ckpt"
+
 
 def last_checkpoint(folder: Path) -> Path:
     """Where a run writes the state that it goes on from; not there before its first checkpoint."""
-    return folder / "checkpoints" / "last.ckpt"
+    return folder / "checkpoints" / LAST
 
 
 def way_on(folder: Path) -> str:

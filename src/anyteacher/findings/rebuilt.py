@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from anyteacher.analysis import Analysis, measure
-from anyteacher.checkpoints import BEST, LAST
+from anyteacher.checkpoints import BEST
 from anyteacher.data.loading import DataModule, collate
 from anyteacher.distiller import Distiller
 from anyteacher.errors import AnyteacherError, ConfigError, LayoutError, TapError
@@ -16,6 +16,7 @@ from anyteacher.experiment import Experiment
 from anyteacher.link import Link
 from anyteacher.regularizers import EffectiveRank
 from anyteacher.training import TrainingModule
+from anyteacher.unfinished import last_checkpoint
 
 _LARGEST_BATCH = 64  # of a run without links, whose batches are of no matter
 
@@ -67,8 +68,9 @@ def analysed(
 
 def _load(module: TrainingModule, folder: Path) -> None:
     """Takes all weights, the projectors' included, from the run's best checkpoint."""
-    checkpoints = folder / "checkpoints"
-    found = [path for path in (checkpoints / BEST, checkpoints / LAST) if path.is_file()]
+    found = [
+        path for path in (folder / "checkpoints" / BEST, last_checkpoint(folder)) if path.is_file()
+    ]
     if not found:
         raise ConfigError(
             f"It has no checkpoint {BEST}, which holds the projectors. Train it again, or leave "
