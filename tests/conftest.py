@@ -1,6 +1,8 @@
 """What all tests share: shapes and types are checked at run time, one thread, the same seed."""
 
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,6 +48,25 @@ sys.path += [str(Path(__file__).parent / folder) for folder in ("programs", "con
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Runs a script of `tests/programs` to its good end, with one thread; gives what it printed."""
+
+    def run(name, *arguments):
+        done = subprocess.run(
+            [sys.executable, Path(__file__).parent / "programs" / name, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

@@ -270,17 +270,9 @@ def test_a_link_with_too_few_levels_is_refused(cls):
             at.Link(*taps, loss=loss)
 
 
-def test_each_compiles_to_the_same():
+def test_each_compiles_to_the_same(program):
     """Traced as one graph with its backward, where the run-time checks are off."""
-    done = subprocess.run(
-        [sys.executable, PROGRAM, "compiled"],
-        capture_output=True,
-        text=True,
-        env=ALONE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == [cls.__name__ for cls in LEVEL_TABLE]
+    assert program(PROGRAM.name, "compiled").split() == [cls.__name__ for cls in LEVEL_TABLE]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's files need a POSIX system")

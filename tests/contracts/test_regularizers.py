@@ -3,11 +3,7 @@
 import copy
 import inspect
 import math
-import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -173,15 +169,6 @@ def test_copies_pickles_and_states_go_on_alike(name):
             assert torch.equal(value, state[key])
 
 
-def test_each_compiles_to_the_same():
+def test_each_compiles_to_the_same(program):
     """Traced as one graph with its backward, where the run-time checks are off."""
-    program = Path(__file__).parents[1] / "programs" / "regularizers_compiled.py"
-    done = subprocess.run(
-        [sys.executable, program],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines() == list(TABLE)
+    assert program("regularizers_compiled.py").splitlines() == list(TABLE)

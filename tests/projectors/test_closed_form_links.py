@@ -1,9 +1,6 @@
 """Links with a projector in closed form: losses, decompositions, levels, errors, processes."""
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -176,21 +173,10 @@ class TestLink:
         torch.testing.assert_close(loss.detach().double(), expected.detach(), rtol=0.05, atol=0)
 
 
-def program(name, *arguments):
-    done = subprocess.run(
-        [sys.executable, str(PROGRAMS / name), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.split()
+def test_several_processes_are_as_one_with_the_whole_batch(tmp_path, program):
+    printed = program("closed_form_parallel.py", tmp_path)
+    assert printed.split() == ["9-14", "20-1", "2-9-25", "27-0-3"]
 
 
-def test_several_processes_are_as_one_with_the_whole_batch(tmp_path):
-    assert program("closed_form_parallel.py", tmp_path) == ["9-14", "20-1", "2-9-25", "27-0-3"]
-
-
-def test_compiled_steps_are_as_plain_ones():
-    assert program("closed_form_compiled.py") == ["batch", "averages", "few"]
+def test_compiled_steps_are_as_plain_ones(program):
+    assert program("closed_form_compiled.py").split() == ["batch", "averages", "few"]

@@ -1,9 +1,6 @@
 """What all have in common; values and gradients are in the contracts."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,22 +8,17 @@ import torch
 from anyteacher.errors import LayoutError
 from anyteacher.regularizers import EffectiveRank, LogDet
 
-PROGRAM = Path(__file__).parents[1] / "programs" / "spectral_parallel.py"
-
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo's files need a POSIX system")
-def test_unequal_parts_give_the_gradients_of_the_whole_batch(tmp_path):
+def test_unequal_parts_give_the_gradients_of_the_whole_batch(tmp_path, program):
     """In two and in three processes, some of which have no row at all."""
-    done = subprocess.run(
-        [sys.executable, PROGRAM, tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["9-4", "1-20", "0-12", "2-9-5", "7-0-1"]
+    assert program("spectral_parallel.py", tmp_path).split() == [
+        "9-4",
+        "1-20",
+        "0-12",
+        "2-9-5",
+        "7-0-1",
+    ]
 
 
 def test_one_that_needs_two_rows_says_so():

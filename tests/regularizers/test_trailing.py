@@ -1,15 +1,11 @@
 """Ranks, shares, schedules and the subspace that is followed; the rest is in the contracts."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from anyteacher.errors import ConfigError, LayoutError
 from anyteacher.regularizers import TrailingEnergy
 from anyteacher.spectral import trailing_energy
-
-PROGRAM = Path(__file__).parents[1] / "programs" / "spectral_parallel.py"
 
 
 def made(*args, width=10, **settings):

@@ -1,9 +1,6 @@
 import copy
 import math
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -14,7 +11,6 @@ from torch import Tensor
 from anyteacher.errors import ConfigError, NonFiniteError
 from anyteacher.tasks.adversary import Adversarial, Adversary, verdict
 
-PROGRAM = Path(__file__).parents[1] / "programs" / "adversary_parallel.py"
 SMALL = Adversarial(width=4, layers=2)
 
 
@@ -161,11 +157,8 @@ def test_impossible_settings(settings: dict, message: str) -> None:
         Adversarial(**settings)
 
 
-def test_two_processes_learn_as_one_with_the_whole_batch(tmp_path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_two_processes_learn_as_one_with_the_whole_batch(tmp_path, program) -> None:
+    program("adversary_parallel.py", tmp_path)
     one, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
     assert runs.differences(first[1], second[1]) == []
     for a, b, whole in zip(first[0], second[0], one[0], strict=True):
