@@ -9,6 +9,7 @@ from anyteacher.data import (
     CityscapesData,
     COCOStuffData,
     FoldersData,
+    HubData,
     ImageNetData,
     KITTIData,
     NYUv2Data,
@@ -25,6 +26,14 @@ SIZE = (8, 8)
 VARIED = Augmentation(zoom=(1.0, 1.5), color=0.2)
 ZOOMED = Augmentation(zoom=(1.0, 1.5))
 
+HUB = {
+    "columns": {"image": "photo", "segmentation": "masks", "depth": "depth"},
+    "classes": 5,
+    "ignore": 200,
+    "max_depth": 10.0,
+    "depth_scale": 1000.0,
+}
+
 MADE = {
     "cityscapes": (layouts.cityscapes, CityscapesData, {}),
     "ade20k": (layouts.ade20k, ADE20KData, {}),
@@ -38,16 +47,17 @@ MADE = {
     "aligned": (layouts.aligned, PairsData, {"augmentation": ZOOMED}),
     "two_folders": (layouts.two_folders, PairsData, {"augmentation": ZOOMED}),
     "unpaired": (layouts.unpaired, UnpairedData, {}),
+    "hub": (layouts.hub, HubData, HUB),
     "folders": (layouts.folders, FoldersData, {"classes": 5, "ignore": 200}),
 }
 
 
 def data_of(name, root, **settings):
     write, make, own = MADE[name]
-    return make(write(root), size=SIZE, **{"augmentation": VARIED, **own, **settings})
+    return make(str(write(root)), size=SIZE, **{"augmentation": VARIED, **own, **settings})
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", sorted(MADE.keys() - {"hub"}))  # which has a name in place of a root
 def test_a_root_that_is_not_there_is_refused(name, tmp_path):
     write, make, own = MADE[name]
     root = write(tmp_path / "data")
@@ -95,7 +105,7 @@ def seen(data, epochs=2):
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # few cores are no matter
-@pytest.mark.parametrize("name", ["folders", "unpaired"])
+@pytest.mark.parametrize("name", ["folders", "unpaired", "hub"])
 def test_workers_change_nothing(tmp_path, name):
     alone = seen(loaded(data_of(name, tmp_path, batch_size=1, num_workers=0)))
     many = seen(loaded(data_of(name, tmp_path, batch_size=1, num_workers=6)))
