@@ -60,6 +60,37 @@ def test_a_label_beyond_the_table(tmp_path):
         NYUv2Data(tmp_path).source("train").read(0)
 
 
+def test_a_table_of_other_classes_is_refused(tmp_path):
+    import scipy.io
+
+    layouts.nyu(tmp_path)
+    mapped = np.full((1, 894), 40)
+    mapped[0, :2] = 0, 41
+    scipy.io.savemat(tmp_path / "classMapping40.mat", {"mapClass": mapped})
+    with pytest.raises(DataError, match=r"classMapping40.mat' gathers labels to \[41\].* 1 to 40"):
+        NYUv2Data(tmp_path).source("train")
+    mapped[0, 1] = 1
+    scipy.io.savemat(tmp_path / "classMapping40.mat", {"mapClass": mapped})
+    labels = NYUv2Data(tmp_path).source("train").read(0)["segmentation"]
+    assert labels.unique().tolist() == [39, 255]  # the first of its labels is of no class
+
+
+def test_a_split_without_pictures_and_a_file_of_fewer_depths(tmp_path):
+    import h5py
+    import scipy.io
+
+    layouts.nyu(tmp_path)
+    with h5py.File(tmp_path / "nyu_depth_v2_labeled.mat", "r+") as file:
+        depths = file["depths"][:4]
+        del file["depths"]
+        file["depths"] = depths
+    with pytest.raises(DataError, match="other numbers of each kind .*'images': 5, 'depths': 4"):
+        NYUv2Data(tmp_path).source("train")
+    scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": np.zeros((0, 1)), "testNdxs": [[1]]})
+    with pytest.raises(DataError, match="'splits.mat' lists no pictures of"):
+        NYUv2Data(tmp_path).source("train")
+
+
 def test_the_folders_of_the_common_split(tmp_path):
     data = NYUv2FoldersData(layouts.nyu_folders(tmp_path))
     assert [len(data.source(split)) for split in ("train", "val", "test")] == [3, 2, 2]

@@ -63,8 +63,13 @@ class LabeledSource(Source):
         classes: Tensor | None = None,
     ) -> None:
         self.path, self.places, self.max_depth, self.classes = path, places, max_depth, classes
+        if not len(places):
+            raise DataError(f"'{SPLITS}' lists no pictures of '{path}'.")
         with self._open() as file:
-            count = len(file["images"])
+            counts = {key: len(file[key]) for key in self._keys()}
+        if len(set(counts.values())) > 1:
+            raise DataError(f"'{path}' holds other numbers of each kind of picture: {counts}.")
+        count = counts["images"]
         if not 0 <= places.min() <= places.max() < count:
             raise DataError(
                 f"'{path}' holds {count} pictures, and '{SPLITS}' asks for number "
@@ -77,6 +82,9 @@ class LabeledSource(Source):
     def name(self, index: int) -> str:
         """The file and the number of a picture, counted from 1 as MATLAB does."""
         return f"{self.path}, picture {int(self.places[index]) + 1}"
+
+    def _keys(self) -> tuple[str, ...]:
+        return ("images", "depths") if self.classes is None else ("images", "depths", "labels")
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -135,8 +143,15 @@ class NYUv2Data(DepthData):
         places = read_matlab(self.root / SPLITS, key).astype(np.int64) - 1
         classes = None
         if (self.root / MAPPING).is_file():
-            gathered = read_matlab(self.root / MAPPING, "mapClass").astype(np.int64) - 1
-            classes = torch.tensor([IGNORE, *gathered.tolist()], dtype=torch.uint8)
+            gathered = read_matlab(self.root / MAPPING, "mapClass")
+            wrong = sorted(set(gathered.tolist()) - set(range(CLASSES + 1)))
+            if wrong:
+                raise DataError(
+                    f"'{self.root / MAPPING}' gathers labels to {wrong[:5]}. Its classes go from 1 "
+                    f"to {CLASSES}, and 0 is none."
+                )
+            numbers = [IGNORE if number == 0 else int(number) - 1 for number in gathered]
+            classes = torch.tensor([IGNORE, *numbers], dtype=torch.uint8)
         return LabeledSource(self.root / LABELED, places, self.max_depth, classes)
 
 
