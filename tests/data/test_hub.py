@@ -3,7 +3,7 @@ import layouts
 import pytest
 import torch
 
-from anyteacher.data import HubData
+from anyteacher.data import Augmentation, HubData
 from anyteacher.errors import ConfigError, DataError
 
 COLUMNS = {"image": "photo", "label": "kind"}
@@ -37,7 +37,11 @@ def test_masks_and_depth(saved):
         ({"image": "photo", "labels": "kind"}, {}, "Nothing reads 'labels'. Did you mean label"),
         ({"image": "photo"}, {}, "Name the columns of the image and of a target"),
         (COLUMNS, {}, "Set the number of classes"),
+        (COLUMNS, {"classes": 0}, "at least 1 class, not 0"),
+        ({"image": "photo", "segmentation": "masks"}, {"classes": 256}, "Masks hold 1 to 255"),
         ({"image": "photo", "depth": "depth"}, {}, "Set max_depth"),
+        ({"image": "photo", "depth": "depth"}, {"max_depth": 0.0}, "max_depth must be a positive"),
+        ({"image": "a", "target": "b"}, {"augmentation": Augmentation(color=0.1)}, "color at 0"),
     ],
 )
 def test_impossible_settings(columns, settings, message):
@@ -72,7 +76,7 @@ def test_a_broken_picture_tells_its_row(saved):
     with pytest.raises(DataError, match="column 'kind' is 7, which is no class of 3"):
         source._value("label", 7, 0)
     for wrong in ("cat", 1.0, True, [1], -1):
-        with pytest.raises(DataError, match="row 0, column 'kind' is .* which is no class of 3"):
+        with pytest.raises(DataError, match=r"row 0, column 'kind' is .* which is no class of 3"):
             source._value("label", wrong, 0)
 
 
@@ -108,7 +112,7 @@ def test_lists_of_classes_are_what_an_image_shows(tmp_path):
     found = torch.stack([source.read(i)["presence"] for i in range(3)])
     assert found.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     for wrong in ([0, 3], ["a"], 1):
-        with pytest.raises(DataError, match="column 'objects' is .* which is no (class|list)"):
+        with pytest.raises(DataError, match=r"column 'objects' is .* which is no (class|list)"):
             source._value("presence", wrong, 0)
     with pytest.raises(ConfigError, match="has 3 classes, and the data is set to 4"):
         HubData(name, columns, classes=4).source("train")

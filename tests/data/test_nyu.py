@@ -84,10 +84,10 @@ def test_a_split_without_pictures_and_a_file_of_fewer_depths(tmp_path):
         depths = file["depths"][:4]
         del file["depths"]
         file["depths"] = depths
-    with pytest.raises(DataError, match="other numbers of each kind .*'images': 5, 'depths': 4"):
+    with pytest.raises(DataError, match=r"other numbers of each kind .*'images': 5, 'depths': 4"):
         NYUv2Data(tmp_path).source("train")
     scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": np.zeros((0, 1)), "testNdxs": [[1]]})
-    with pytest.raises(DataError, match="'splits.mat' lists no pictures of"):
+    with pytest.raises(DataError, match=r"'splits.mat' lists no pictures of"):
         NYUv2Data(tmp_path).source("train")
 
 

@@ -57,7 +57,8 @@ def data_of(name, root, **settings):
     return make(str(write(root)), size=SIZE, **{"augmentation": VARIED, **own, **settings})
 
 
-@pytest.mark.parametrize("name", sorted(MADE.keys() - {"hub"}))  # which has a name in place of a root
+# Hugging Face's have a name in place of a root.
+@pytest.mark.parametrize("name", sorted(MADE.keys() - {"hub"}))
 def test_a_root_that_is_not_there_is_refused(name, tmp_path):
     write, make, own = MADE[name]
     root = write(tmp_path / "data")
@@ -173,6 +174,7 @@ def test_a_share_is_held_out_the_same_for_everyone(tmp_path):
         ({"seed": -1}, "seed must not be negative"),
         ({"fit": "crob"}, "Did you mean crop"),
         ({"batch_size": 0}, "batch size must be at least 1"),
+        ({"num_workers": -1}, "num_workers must be 0 or more; got -1"),
     ],
 )
 def test_impossible_settings(tmp_path, settings, message):

@@ -1,5 +1,6 @@
 """Which part of a picture is seen, and how that varies: the geometry, before any pixel is moved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Literal
@@ -53,6 +54,31 @@ class Augmentation:
             raise ConfigError(
                 f"flip lies in [0, 1] and color in [0, 1), got {self.flip} and {self.color}."
             )
+
+
+def check_kept(augmentation: Augmentation | None, targets: Sequence[str]) -> None:
+    """Refuses an augmentation that would make the targets wrong.
+
+    Args:
+        augmentation: What varies, if anything.
+        targets: The keys of a sample that something is learned from.
+
+    Raises:
+        ConfigError: when it stretches pictures with `normals`, or varies the colours of those that
+            a `target` is to be made of.
+    """
+    if augmentation is None:
+        return
+    if "normals" in targets and augmentation.ratio != (1, 1):
+        raise ConfigError(
+            "Normals do not survive that a picture is stretched. Leave the augmentation's ratio at "
+            f"(1, 1); got {augmentation.ratio}."
+        )
+    if "target" in targets and augmentation.color:
+        raise ConfigError(
+            "Colours that vary would part an image from the one to be made of it. Leave the "
+            f"augmentation's color at 0; got {augmentation.color}."
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from anyteacher.data.source import Sample, Source
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 from anyteacher.facts import IGNORE
 from anyteacher.images import SUFFIXES, read_labels, read_pixels
 
@@ -159,7 +159,19 @@ class Relabel:
 
 
 def same_labels(classes: int, ignore: int = IGNORE) -> dict[int, int]:
-    """The table of labels that are numbered from 0 already."""
+    """The table of labels that are numbered from 0 already.
+
+    Args:
+        classes: How many there are, from 1 to 255: files have 256 values, and one of them is none.
+        ignore: The value of no class.
+
+    Raises:
+        ConfigError: when files of labels cannot hold them.
+    """
+    if not 1 <= classes <= IGNORE:
+        raise ConfigError(f"Masks hold 1 to {IGNORE} classes, not {classes}.")
+    if not 0 <= ignore <= 255:
+        raise ConfigError(f"The value of pixels of no class (ignore) is 0 to 255, not {ignore}.")
     return {ignore: IGNORE, **{i: i for i in range(classes) if i != ignore}}
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from anyteacher.data.augmentation import Augmentation
+from anyteacher.data.augmentation import Augmentation, check_kept
 from anyteacher.data.files import Reader, Relabel, same_labels
-from anyteacher.data.readers import read_metres
+from anyteacher.data.readers import check_metres, read_metres
 from anyteacher.data.source import ImageData, Sample, Source, Split
 from anyteacher.errors import ConfigError, DataError, did_you_mean, require
 from anyteacher.facts import IGNORE, Facts
@@ -185,12 +185,16 @@ class HubData(ImageData):
             )
         if classes is None and any(key in columns for key in _CLASSES):
             raise ConfigError("Set the number of classes of the labels.")
+        if classes is not None and classes < 1:
+            raise ConfigError(f"There is at least 1 class, not {classes}.")
+        check_kept(augmentation, tuple(columns))
         if "depth" in columns and max_depth is None:
             raise ConfigError("Set max_depth, in metres, for depth.")
         self.readers: dict[str, Reader] = {"image": read_pixels, "target": read_pixels}
         if classes is not None and "segmentation" in columns:
             self.readers["segmentation"] = Relabel(same_labels(classes, ignore), name)
         if max_depth is not None:
+            check_metres(max_depth, depth_scale)
             self.readers["depth"] = partial(read_metres, scale=depth_scale, max_depth=max_depth)
 
     def facts(self) -> Facts:

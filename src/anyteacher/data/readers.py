@@ -6,7 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from anyteacher.errors import ConfigError
 from anyteacher.images import read_depth, read_pixels
+
+
+def check_metres(max_depth: float, scale: float | None = None) -> None:
+    """Refuses a farthest depth, or a number of steps a metre, that is not positive.
+
+    Raises:
+        ConfigError: then.
+    """
+    for name, value in (("max_depth", max_depth), ("depth_scale", scale)):
+        if value is not None and not value > 0:  # which NaN is not, either
+            raise ConfigError(f"{name} must be a positive number, not {value}.")
 
 
 def known_depth(depth: Float[Tensor, "1 h w"], max_depth: float) -> Float[Tensor, "1 h w"]:
