@@ -13,7 +13,9 @@ def test_depth_in_metres_beside_the_raw_recordings(tmp_path):
     depth = sample["depth"]
     assert depth.shape == (1, 12, 16)
     assert (depth[0, 1:, :8] == 10).all()
-    assert (depth[0, 1:, 8:] == 0).all()  # beyond 80 m
+    assert (depth[0, 1:, 8:] == 90).all()
+    data.setup("validate")
+    assert data.val[0]["depth"].max() == 10  # beyond 80 m nothing is known
     assert (depth[0, 0] == 0).all()
     assert data.source("test").read(0)["depth"].unique().tolist() == [20, 30]
     assert "image_02" in train.name(0)

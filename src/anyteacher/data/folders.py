@@ -31,8 +31,8 @@ class FoldersData(ImageData):
 
     Each split is a folder with `images`, and, of what is wanted, `masks` (grey or palette images
     whose values are classes), `depth` (16-bit grey PNG) and `normals` (colours from -1 to 1 along x
-    to the right, y down and z forward), under the same names but for their ending. Without a folder
-    `test` the validation pictures test.
+    to the right, y down and z forward; unknown where black, white or grey), under the same names
+    but for their ending. Without a folder `test` the validation pictures test.
 
     Args:
         root: Folder with `train` and `val`.
@@ -71,7 +71,7 @@ class FoldersData(ImageData):
             self.readers["segmentation"] = ("masks", table)
         if max_depth is not None:
             check_metres(max_depth, depth_scale)
-            reader = partial(read_metres, scale=depth_scale, max_depth=max_depth)
+            reader = partial(read_metres, scale=depth_scale)
             self.readers["depth"] = ("depth", reader)
         if normals:
             self.readers["normals"] = ("normals", read_normals)

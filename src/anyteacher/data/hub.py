@@ -195,7 +195,7 @@ class HubData(ImageData):
             self.readers["segmentation"] = Relabel(same_labels(classes, ignore), name)
         if max_depth is not None:
             check_metres(max_depth, depth_scale)
-            self.readers["depth"] = partial(read_metres, scale=depth_scale, max_depth=max_depth)
+            self.readers["depth"] = partial(read_metres, scale=depth_scale)
 
     def facts(self) -> Facts:
         """What was named, with the classes and the depth that were set."""

@@ -52,7 +52,7 @@ class KITTIData(DepthData):
 
     def source(self, split: Split) -> Source:
         """A split of the drives; "test" is the selection, or "val"."""
-        reader = partial(read_metres, scale=STEPS, max_depth=self.max_depth)
+        reader = partial(read_metres, scale=STEPS)
         if split == "test" and (self.root / _SELECTED).is_dir():
             images = need_folder(self.root / _SELECTED / "image", LAYOUT)
             names = names_in(images, ".png")
