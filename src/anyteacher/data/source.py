@@ -49,7 +49,8 @@ class Source(ABC):
         (h, w), uint8, 255 where no class is known; `depth` (1, h, w) in metres, however
         far, 0 where unknown; `normals` (3, h, w), unit, zero where unknown; `label` (), int64;
         `presence` (classes,), 1 where the image shows the class and else 0; `target` (3, h, w),
-        uint8, the picture to be made of the image.
+        uint8, the picture to be made of the image. Where pixels with depth are cut out of a larger
+        picture, `extent` (4,) says where that lies: top, left, height and width in their pixels.
 
         Raises:
             DataError: when a file is missing, broken or not what it should be, with its path.
@@ -150,7 +151,11 @@ class ImageDataset(Dataset[Batch]):
         else:
             random = np.random.default_rng((self.seed, getattr(index, "epoch", 0), index))
             view = drawn_view(picture, self.size, self.fit, self.augmentation, random)
+        whole = sample.pop("extent", torch.tensor([0, 0, *picture]))
         moved: Batch = transforms.apply(view, sample, self.norm)
+        if "depth" in moved and self.augmentation is None:
+            # Protocols measure depth in a part of the whole picture.
+            moved["extent"] = torch.tensor(view.extent(tuple(whole.tolist())))
         return {**moved, "index": torch.tensor(int(index))}
 
 
