@@ -40,6 +40,14 @@ def test_what_is_no_pair_is_named(tmp_path):
         PairsData(root).source("train")
 
 
+@pytest.mark.parametrize("gone", ["A", "B"])
+def test_one_of_the_two_folders_is_asked_for(tmp_path, gone):
+    root = layouts.two_folders(tmp_path)
+    (root / gone).rename(root / "other")
+    with pytest.raises(DataError, match=rf"no folder '.*{gone}/train'"):
+        PairsData(root).source("train")
+
+
 def test_bars_are_unknown_in_the_picture_to_be_made(tmp_path):
     data = PairsData(layouts.aligned(tmp_path), size=(16, 40), fit="pad")
     data.setup("fit")

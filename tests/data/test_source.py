@@ -18,6 +18,7 @@ from anyteacher.data import (
     Place,
     UnpairedData,
     VOCData,
+    VOCPresenceData,
 )
 from anyteacher.data.source import ImageDataset, height_and_width
 from anyteacher.errors import ConfigError, DataError
@@ -39,6 +40,7 @@ MADE = {
     "ade20k": (layouts.ade20k, ADE20KData, {}),
     "coco_stuff": (layouts.coco_stuff, COCOStuffData, {}),
     "voc": (layouts.voc, VOCData, {}),
+    "voc_presence": (layouts.voc_presence, VOCPresenceData, {}),
     "kitti": (layouts.kitti, KITTIData, {}),
     "nyu": (layouts.nyu, NYUv2Data, {}),
     "nyu_folders": (layouts.nyu_folders, NYUv2FoldersData, {}),
@@ -85,7 +87,8 @@ def test_batches_have_the_keys_and_shapes_that_tasks_read(tmp_path, name):
     for key, classes in facts.classes.items():
         labels = batch[key][batch[key] != 255]
         assert labels.max() < classes
-        assert batch[key].shape == ((2, *SIZE) if key == "segmentation" else (2,))
+        shapes = {"label": (2,), "segmentation": (2, *SIZE), "presence": (2, classes)}
+        assert batch[key].shape == shapes[key]
     if "depth" in batch:
         assert batch["depth"].shape == (2, 1, *SIZE)
         assert 0 <= batch["depth"].min() <= batch["depth"].max() <= facts.max_depth

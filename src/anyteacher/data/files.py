@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from anyteacher.data.source import Sample, Source
@@ -64,11 +64,18 @@ def names_in(folder: Path, ending: str | None = None) -> list[str]:
         ending: How their names end; by default as those of images do.
 
     Raises:
-        DataError: when there is none.
+        DataError: when there is none, or a link leads back to where it is.
     """
     found = []
     for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            link = Path(where, name)
+            if link.is_symlink() and Path(where).resolve().is_relative_to(link.resolve()):
+                raise DataError(
+                    f"'{link}' is a link to a folder that it lies in, so its files would be found "
+                    "again and again. Remove it."
+                )
         inside = os.path.relpath(where, folder)
         for name in files:
             wanted = name.endswith(ending) if ending else Path(name).suffix.lower() in SUFFIXES
@@ -107,7 +114,8 @@ def partners(names: Sequence[str], folder: Path) -> list[str]:
         folder: The other one.
 
     Raises:
-        DataError: when one has no partner, or two that differ in their ending alone.
+        DataError: when one has no partner, or two that differ in their ending alone; and when two
+            have the same one.
     """
     by_stem: dict[str, str] = {}
     for name in names_in(folder):
@@ -121,6 +129,13 @@ def partners(names: Sequence[str], folder: Path) -> list[str]:
             f"{len(missing)} of {len(names)} images have no file of the same name in '{folder}'; "
             f"the first is {missing[0]}."
         )
+    first: dict[str, str] = {}
+    for name, stem in zip(names, stems, strict=True):
+        if first.setdefault(stem, name) != name:
+            raise DataError(
+                f"Both {first[stem]} and {name} would belong to '{folder / by_stem[stem]}'. Which "
+                "one is meant?"
+            )
     return [by_stem[stem] for stem in stems]
 
 
@@ -181,16 +196,16 @@ class FileSource(Source):
     Args:
         images: The images.
         targets: For each key the files, as many, and how one of them is read.
-        labels: For each image its class, if it has one.
+        values: What needs no file, such as `label`, by its key: a row for each image.
     """
 
     def __init__(
         self,
         images: Sequence[Path],
         targets: Mapping[str, tuple[Sequence[Path], Reader]] | None = None,
-        labels: Int[Tensor, " n"] | None = None,
+        values: Mapping[str, Shaped[Tensor, "n ..."]] | None = None,
     ) -> None:
-        self.images, self.targets, self.labels = images, dict(targets or {}), labels
+        self.images, self.targets, self.values = images, dict(targets or {}), dict(values or {})
 
     def __len__(self) -> int:
         return len(self.images)
@@ -219,6 +234,5 @@ class FileSource(Source):
         sample = {"image": read_pixels(self.images[index])}
         for key, (paths, reader) in self.targets.items():
             sample[key] = reader(paths[index])
-        if self.labels is not None:
-            sample["label"] = self.labels[index].long()
+        sample.update({key: rows[index] for key, rows in self.values.items()})
         return sample
