@@ -73,6 +73,8 @@ def test_a_broken_picture_tells_its_row(saved):
         source._value("image", {"bytes": b"no image", "path": None}, 1)
     with pytest.raises(DataError, match="row 1, column 'photo' is empty"):
         source._value("image", None, 1)
+    with pytest.raises(DataError, match="row 1, column 'photo' is empty"):
+        source._value("image", {"bytes": None, "path": None}, 1)
     with pytest.raises(DataError, match="column 'kind' is 7, which is no class of 3"):
         source._value("label", 7, 0)
     for wrong in ("cat", 1.0, True, [1], -1):

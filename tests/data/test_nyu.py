@@ -47,9 +47,11 @@ def test_more_pictures_are_asked_for_than_there_are(tmp_path):
     import scipy.io
 
     layouts.nyu(tmp_path)
-    scipy.io.savemat(tmp_path / "splits.mat", {"trainNdxs": [[9]], "testNdxs": [[1]]})
-    with pytest.raises(DataError, match=r"holds 5 pictures, and 'splits.mat' asks for number 9"):
-        NYUv2Data(tmp_path).source("train")
+    for number in (9, 0):
+        asked = {"trainNdxs": [[number], [1]], "testNdxs": [[1]]}
+        scipy.io.savemat(tmp_path / "splits.mat", asked)
+        with pytest.raises(DataError, match=rf"holds 5 pictures, .* asks for number {number}\."):
+            NYUv2Data(tmp_path).source("train")
 
 
 def test_a_label_beyond_the_table(tmp_path):

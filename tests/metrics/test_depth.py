@@ -150,7 +150,7 @@ def test_a_part_of_the_picture_is_measured_where_the_picture_has_it() -> None:
     view = target[..., :400:2, 100::2]
     known = marked[..., :400:2, 100::2]
     metric, plain = DepthMetrics(RULES["nyu"]), DepthMetrics(Rules(1e-3, 10.0))
-    extent = torch.tensor([[0.0, -50.0, 240.0, 320.0], [0.0, -50.0, 240.0, 320.0]])
+    extent = torch.tensor([[0, -50, 240, 320]] * 2)
     metric.update(view * 1.5, view, extent)
     plain.update(view * 1.5, known)
     for name, value in plain.compute().items():

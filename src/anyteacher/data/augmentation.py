@@ -101,18 +101,22 @@ class View:
     mirrored: bool = False
     color: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
-    def extent(self, whole: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    def extent(self, whole: Sequence[int]) -> tuple[int, int, int, int]:
         """Where a box of the picture lies in the view, if that is not mirrored.
 
         Args:
             whole: Top, left, height, width in pixels of the picture; it may be larger than that.
 
+        Returns:
+            Likewise in pixels of the view, whole ones.
+
         >>> fixed_view((100, 200), (50, 50), "crop").extent((0, 0, 100, 200))
-        (0.0, -25.0, 50.0, 100.0)
+        (0, -25, 50, 100)
         """
         scales = [self.spot[i + 2] / self.part[i + 2] for i in range(2)]
         top, left = (self.spot[i] + (whole[i] - self.part[i]) * scales[i] for i in range(2))
-        return top, left, whole[2] * scales[0], whole[3] * scales[1]
+        height, width = (whole[i + 2] * scales[i] for i in range(2))
+        return round(top), round(left), round(height), round(width)
 
 
 def check_view(size: tuple[int, int], fit: str) -> None:

@@ -103,7 +103,7 @@ class HubSource(Source):
 
     def _value(self, key: str, value: Any, index: int) -> torch.Tensor:
         name = f"{self.name(index)}, column '{self.columns[key]}'"
-        if value is None:
+        if value is None or (isinstance(value, dict) and not any(value.values())):
             raise DataError(f"{name} is empty.")
         if key not in _NUMBERS:
             content = value["bytes"]

@@ -68,10 +68,10 @@ class LabeledSource(Source):
         if len(set(counts.values())) > 1:
             raise DataError(f"'{path}' holds other numbers of each kind of picture: {counts}.")
         count = counts["images"]
-        if not 0 <= places.min() <= places.max() < count:
+        beyond = places[(places < 0) | (places >= count)]
+        if len(beyond):
             raise DataError(
-                f"'{path}' holds {count} pictures, and '{SPLITS}' asks for number "
-                f"{places.max() + 1}."
+                f"'{path}' holds {count} pictures, and '{SPLITS}' asks for number {beyond[0] + 1}."
             )
 
     def __len__(self) -> int:

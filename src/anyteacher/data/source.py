@@ -50,7 +50,7 @@ class Source(ABC):
         far, 0 where unknown; `normals` (3, h, w), unit, zero where unknown; `label` (), int64;
         `presence` (classes,), 1 where the image shows the class and else 0; `target` (3, h, w),
         uint8, the picture to be made of the image. Where pixels with depth are cut out of a larger
-        picture, `extent` (4,) says where that lies: top, left, height and width in their pixels.
+        picture, `extent` (4,), int64, says where that lies: top, left, height and width in their pixels.
 
         Raises:
             DataError: when a file is missing, broken or not what it should be, with its path.
@@ -155,7 +155,7 @@ class ImageDataset(Dataset[Batch]):
         moved: Batch = transforms.apply(view, sample, self.norm)
         if "depth" in moved and self.augmentation is None:
             # Protocols measure depth in a part of the whole picture.
-            moved["extent"] = torch.tensor(view.extent(tuple(whole.tolist())))
+            moved["extent"] = torch.tensor(view.extent(whole.tolist()))
         return {**moved, "index": torch.tensor(int(index))}
 
 

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -101,13 +101,13 @@ def depth_errors(
 
 
 def _measured(
-    rules: Rules, target: Float[Tensor, "b 1 h w"], extent: Float[Tensor, "b 4"] | None
+    rules: Rules, target: Float[Tensor, "b 1 h w"], extent: Int[Tensor, "b 4"] | None
 ) -> Bool[Tensor, "b 1 h w"]:
     """Which pixels belong to the part of the whole picture that is measured."""
     if extent is None:
-        extent = target.new_tensor([[0, 0, *target.shape[-2:]]]).expand(len(target), 4)
+        extent = torch.tensor([[0, 0, *target.shape[-2:]]] * len(target))
     measured = torch.zeros_like(target, dtype=torch.bool)
-    for inside, whole in zip(measured, extent.round().int().tolist(), strict=True):
+    for inside, whole in zip(measured, extent.tolist(), strict=True):
         top, left, height, width = whole
         rows, columns = rules.part(height, width)
         # What begins before the picture that is given would count from its end.
@@ -143,7 +143,7 @@ class DepthMetrics(Metric):
         self,
         prediction: Float[Tensor, "b 1 h w"],
         target: Float[Tensor, "b 1 h w"],
-        extent: Float[Tensor, "b 4"] | None = None,
+        extent: Int[Tensor, "b 4"] | None = None,
     ) -> None:
         """Adds a batch.
 
