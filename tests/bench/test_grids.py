@@ -49,7 +49,9 @@ def test_the_matrix_is_six_tasks_by_six_teachers_and_a_random_one():
     arms = Plan(MATRIX, {}).arms
     taught = {(arm.task, arm.teacher, arm.direction) for arm in arms if arm.teacher != "none"}
     teachers = (*ROOMS, "random")
-    assert taught == set(product(ROOMS, teachers, ("inverted", "traditional")))
+    directions = ("inverted", "traditional")
+    digits = set(product(["digits"], ["random"], directions))
+    assert taught == set(product(ROOMS, teachers, directions)) | digits
     assert set(Plan(MATRIX, {}).teachers) >= set(Plan(QUICK, {}).teachers)
 
 

@@ -58,6 +58,7 @@ MATRIX = replace(
     methods=("inverted", REGULARISER),
     seeds=5,
     selection_seeds=1,
+    forms=("own", "pooled"),
 )
 
 FULL = Grid(

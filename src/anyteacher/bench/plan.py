@@ -59,11 +59,11 @@ class Plan:
 
     def selection(self, arm: Arm) -> list[Cell]:
         """The runs among which an arm's settings are chosen; none while it waits for others."""
-        first = self._tries(arm, self._choices(arm))
-        best = self._best(first)
-        return first + (
-            [] if best is None else self._tries(arm, self.grid.further_choices(arm, best))
-        )
+        tries = self._tries(arm, self._choices(arm))
+        best = self._best(tries)
+        if best is not None:
+            tries += self._tries(arm, self.grid.further_choices(arm, best))
+        return tries
 
     def _tries(self, arm: Arm, choices: list[Choice]) -> list[Cell]:
         seeds = range(SELECTION_SEED, SELECTION_SEED + self.grid.selection_seeds)
