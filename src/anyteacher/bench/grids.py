@@ -74,13 +74,13 @@ FULL = Grid(
     also_trained=("small",),
     teacher_images=8192,
     teacher_budget=Budget(4000, batch=32, pixels=64, val=512, test=1024),
-    teacher_lr=2e-3,
+    teacher_lr=0.01,
     seeds=10,
     selection_seeds=2,
-    lrs=(0.001, 0.003, 0.01),
+    lrs=(0.003, 0.01, 0.03),
     decays=(0.01, 0.1),
     weights=(0.1, 1.0, 10.0),
-    taps=("deep", "middle"),
+    taps=("middle", "deep"),
     forms=("own", "pooled", "pooled, batch"),
 )
 
