@@ -49,8 +49,8 @@ class Source(ABC):
         (h, w), uint8, 255 where no class is known; `depth` (1, h, w) in metres, however
         far, 0 where unknown; `normals` (3, h, w), unit, zero where unknown; `label` (), int64;
         `presence` (classes,), 1 where the image shows the class and else 0; `target` (3, h, w),
-        uint8, the picture to be made of the image. Where pixels with depth are cut out of a larger
-        picture, `extent` (4,), int64, says where that lies: top, left, height and width in their pixels.
+        uint8, the picture to be made of the image. Where depth is cut out of a larger picture,
+        `extent` (4,), int64, says where that lies: top, left, height and width, in pixels.
 
         Raises:
             DataError: when a file is missing, broken or not what it should be, with its path.
