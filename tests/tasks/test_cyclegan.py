@@ -202,6 +202,17 @@ def test_accumulated_batches_are_one_large_batch(root, tmp_path) -> None:
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
 
 
+def test_a_resumed_run_writes_checkpoints_from_the_device_it_is_on() -> None:
+    first, resumed = task(), task()
+    student = nn.Conv2d(3, 3, 1)
+    a, b = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)
+    first.terms(student(a), {"image": a, "unpaired": b}, student)
+    resumed.resume(first.checkpoint())
+    resumed.to("meta")  # in place of a GPU
+    for state in resumed.checkpoint()["histories"]:
+        assert (state.shape, state.device.type) == ((3, 3, 8, 8), "meta")
+
+
 def test_another_run_is_refused(root, tmp_path) -> None:
     with pytest.raises(ConfigError, match="holds no histories"):
         task().resume({"adversary": {}})

@@ -133,9 +133,10 @@ class CycleGAN(Task):
 
     def checkpoint(self) -> dict[str, Any]:
         """The states of the adversaries, and the pictures of their histories."""
+        device = next(self.back.parameters()).device
         return {
             "adversaries": [adversary.state_dict() for adversary in self.adversaries],
-            "histories": [history.state() for history in self.histories],
+            "histories": [history.state(device) for history in self.histories],
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
