@@ -46,6 +46,29 @@ def test_a_loss_that_is_no_number_names_the_step(tmp_path):
         fit(experiment, tmp_path, trainer=runs.TRAINER, **runs.QUIET)
 
 
+class Unsound(nn.Module):
+    """Learns well, and gives no number outside of training."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = ConvNet(10, widths=(4,))
+
+    def forward(self, images):
+        return self.inner(images) * (1 if self.training else float("nan"))
+
+
+def test_a_student_that_gives_no_number_in_validation_is_not_the_best(tmp_path):
+    data = DigitsData(batch_size=16, train_size=80)
+    with pytest.raises(NonFiniteError, match=r"for a batch to measure.*normalisations"):
+        fit(
+            Experiment(Classification(10), Unsound(), data),
+            tmp_path,
+            trainer=runs.TRAINER,
+            **runs.QUIET,
+        )
+    assert not list(tmp_path.rglob("best.ckpt"))
+
+
 def test_a_link_that_is_no_number_is_named(tmp_path):
     experiment = runs.experiment(lr=1e9, clip=0.0)
     with pytest.raises(NonFiniteError, match=r"At step \d+ the loss of link 'stages.1<-stages.1'"):

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import anyteacher.tasks
-from anyteacher.errors import ConfigError, DataError
+from anyteacher.errors import ConfigError, DataError, NonFiniteError
 from anyteacher.models import ConvNet
 from anyteacher.tasks import (
     Adversarial,
@@ -308,6 +308,18 @@ def test_metrics_of_nothing_raise(row: Row) -> None:
     task.update(metrics, output[: len(batch[task.target])], batch)
     with pytest.raises(DataError, match="measure"):
         metrics.compute()
+
+
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf])
+def test_outputs_that_are_no_numbers_are_not_measured(row: Row, odd: float) -> None:
+    task = row.make()
+    metrics, batch = task.metrics(), {task.target: row.target()}
+    output = output_of(task).detach()
+    for wrong in (torch.full_like(output, odd), torch.where(output > output.mean(), output, odd)):
+        with pytest.raises(NonFiniteError, match=rf"Of the {output.numel()} .* not a number\. A"):
+            task.update(metrics, wrong, batch)
+    task.update(metrics, output, batch)
+    assert all(value.isfinite() for value in metrics.compute().values())
 
 
 def test_draw(row: Row) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from anyteacher.errors import ConfigError, DataError, did_you_mean
+from anyteacher.errors import ConfigError, DataError, NonFiniteError, did_you_mean
 from anyteacher.facts import Facts
 from anyteacher.readout import Readout
 
@@ -88,7 +88,7 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        """Adds one batch to the metrics; raises as `loss` does."""
+        """Adds one batch to the metrics; raises as `loss` does, and as `finite`."""
 
     @abstractmethod
     def draw(self, values: Tensor, like: Tensor | None = None) -> UInt8[Tensor, "b 3 h w"]:
@@ -226,6 +226,32 @@ class Task(nn.Module, ABC):
                 f"{tuple(output.shape)}. Give the student {channels} output channels."
             )
         return output.to(torch.promote_types(output.dtype, torch.float32))
+
+    def finite(self, output: Tensor) -> Tensor:
+        """The output as `check` gives it, when it can be measured.
+
+        Metrics would not see what is wrong: NaN is the largest of all scores, and an infinite depth
+        is clamped to the farthest.
+
+        Raises:
+            ConfigError: when its shape is wrong.
+            NonFiniteError: when some of it is infinite or not a number.
+        """
+        output = self.check(output)
+        odd = output.numel() - int(output.isfinite().sum())
+        if odd:
+            raise NonFiniteError(
+                f"Of the {output.numel()} numbers that the student gave for a batch to measure, "
+                f"{odd} are infinite or not a number. A smaller learning rate, gradient clipping "
+                "or full precision may help; where the loss is sound, look at what the student "
+                "does otherwise when it does not train, such as its normalisations."
+            )
+        return output
+
+
+def size_of(maps: Shaped[Tensor, "*any h w"]) -> tuple[int, int]:
+    """Height and width."""
+    return maps.shape[-2], maps.shape[-1]
 
 
 def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> Float[Tensor, " b"]:

@@ -93,7 +93,7 @@ class Classification(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
-        metrics.update(self.check(output), self._labels(batch))
+        metrics.update(self.finite(output), self._labels(batch))
 
     def draw(
         self, values: Float[Tensor, "b classes"] | Int[Tensor, " b"], like: Tensor | None = None

@@ -13,7 +13,7 @@ from anyteacher.errors import ConfigError
 from anyteacher.metrics import FeatureMetrics
 from anyteacher.readout import Colors, resize
 from anyteacher.tasks.adversary import Adversarial, Adversary
-from anyteacher.tasks.base import Batch, Task, check_colors
+from anyteacher.tasks.base import Batch, Task, check_colors, size_of
 from anyteacher.tasks.extractor import Extractor
 from anyteacher.tasks.history import History
 
@@ -92,14 +92,14 @@ class CycleGAN(Task):
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """What the adversary says of the student's pictures, which is the part of a raw output."""
         other = self._other(batch)
-        return self._judged(0, self.prediction(output, (other.shape[-2], other.shape[-1])))
+        return self._judged(0, self.prediction(output, size_of(other)))
 
     def terms(
         self, output: Tensor, batch: Batch, student: Callable[[Tensor], Tensor]
     ) -> Mapping[str, Tensor]:
         """Both ways, both cycles, and what is to be left alone; the adversaries learn, too."""
         other = self._other(batch)
-        size = (other.shape[-2], other.shape[-1])
+        size = size_of(other)
         image = resize(batch["image"], size)
 
         def forth(given: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class CycleGAN(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         other = self._other(batch)
-        made = self.prediction(output, (other.shape[-2], other.shape[-1]))
+        made = self.prediction(self.finite(output), size_of(other))
         metrics.update(made=self.features(made), real=self.features(other))
 
     def draw(

@@ -14,7 +14,7 @@ from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
 from anyteacher.metrics import RULES, DepthMetrics, Protocol, Rules, valid_depth
 from anyteacher.readout import Metres, resize
-from anyteacher.tasks.base import Batch, Task, valid_mean
+from anyteacher.tasks.base import Batch, Task, size_of, valid_mean
 
 
 def log_l1(
@@ -124,7 +124,7 @@ class Depth(Task):
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The weighted sum of the two losses in log-depth."""
         target = self.target_of(batch)
-        maps = resize(self.check(output), (target.shape[-2], target.shape[-1]))
+        maps = resize(self.check(output), size_of(target))
         valid = valid_depth(target, self.min_depth, self.max_depth)
         log_target = torch.where(valid, target, 1.0).log()
         log_depth = maps if self.output_is == "log" else _log(maps, self.min_depth)
@@ -142,7 +142,7 @@ class Depth(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         target = self.target_of(batch)
-        metrics.update(self.prediction(output, (target.shape[-2], target.shape[-1])), target)
+        metrics.update(self.prediction(self.finite(output), size_of(target)), target)
 
     def draw(
         self, values: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 h w"] | None = None

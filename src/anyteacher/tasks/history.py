@@ -46,7 +46,7 @@ class History:
         """The pictures of all processes, which must ask together.
 
         Args:
-            device: that of the training. What was resumed from a checkpoint may lie elsewhere still.
+            device: that of the training; what was resumed from a checkpoint may lie elsewhere.
         """
         if not self.pictures:
             return torch.zeros(0, 3, 0, 0)

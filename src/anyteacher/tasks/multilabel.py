@@ -63,7 +63,7 @@ class MultiLabel(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
-        metrics.update(self.prediction(output, (1, 1)), self._presence(batch).long())
+        metrics.update(self.finite(output), self._presence(batch).long())
 
     def draw(
         self, values: Shaped[Tensor, "b classes"], like: Tensor | None = None

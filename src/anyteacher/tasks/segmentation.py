@@ -14,7 +14,7 @@ from anyteacher.errors import ConfigError
 from anyteacher.facts import IGNORE, Facts
 from anyteacher.metrics import SegmentationMetrics
 from anyteacher.readout import PixelClasses, resize
-from anyteacher.tasks.base import Batch, Task, check_labels, valid_mean
+from anyteacher.tasks.base import Batch, Task, check_labels, size_of, valid_mean
 
 
 def dice(logits: Float[Tensor, "b classes h w"], target: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -81,7 +81,7 @@ class Segmentation(Task):
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy over the labelled pixels, and the Dice loss if asked."""
         target = self._labels(batch)
-        logits = resize(self.check(output), (target.shape[-2], target.shape[-1]))
+        logits = resize(self.check(output), size_of(target))
         entropy = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
         loss = valid_mean(entropy, target != IGNORE).mean()
         return loss + self.dice * dice(logits, target) if self.dice else loss
@@ -95,7 +95,7 @@ class Segmentation(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         target = self._labels(batch)
-        metrics.update(self.prediction(output, (target.shape[-2], target.shape[-1])), target)
+        metrics.update(self.prediction(self.finite(output), size_of(target)), target)
 
     def draw(
         self, values: Int[Tensor, "b h w"], like: Tensor | None = None

@@ -14,7 +14,7 @@ from anyteacher.errors import ConfigError
 from anyteacher.metrics import FeatureMetrics, TranslationMetrics
 from anyteacher.readout import Colors, resize
 from anyteacher.tasks.adversary import Adversarial, Adversary
-from anyteacher.tasks.base import Batch, Task, check_colors, valid_mean
+from anyteacher.tasks.base import Batch, Task, check_colors, size_of, valid_mean
 from anyteacher.tasks.extractor import Extractor
 
 
@@ -65,7 +65,7 @@ class Translation(Task):
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The mean absolute difference over known pixels and colours, then over images."""
         picture = self._picture(batch)
-        made = resize(self.check(output), (picture.shape[-2], picture.shape[-1]))
+        made = resize(self.check(output), size_of(picture))
         known = ~picture.isnan()
         # No difference in place of an unknown one, whose gradient would be unknown, too.
         difference = made - torch.where(known, picture, made.detach())
@@ -87,7 +87,7 @@ class Translation(Task):
     def _whole(self, batch: Batch, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The image, the real and the made picture, both as the image where nothing is known."""
         picture = self._picture(batch)
-        size, known = (picture.shape[-2], picture.shape[-1]), ~picture.isnan()
+        size, known = size_of(picture), ~picture.isnan()
         image, made = resize(batch["image"], size), resize(output, size)
         return image, torch.where(known, picture, image), torch.where(known, made, image)
 
@@ -123,7 +123,7 @@ class Translation(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         picture = self._picture(batch)
-        made = self.prediction(output, (picture.shape[-2], picture.shape[-1]))
+        made = self.prediction(self.finite(output), size_of(picture))
         if self.features is None:
             metrics.update(made, picture)
         else:
