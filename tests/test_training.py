@@ -170,6 +170,30 @@ def test_with_a_margin_the_student_sees_the_middle_and_the_teacher_all():
     torch.testing.assert_close(loss, alone + link, rtol=1e-3, atol=1e-4)
 
 
+def test_with_a_margin_the_classes_of_a_box_are_shared_as_the_student_sees_it():
+    seen = []
+
+    class See(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(1, 2)
+
+        def forward(self, images):
+            seen.append(images.mean((1, 2, 3)))  # the share of the class whose images are white
+            return self.head(seen[-1][:, None])
+
+    task = Classification(2, cutmix=1.0)
+    terms, told = task.terms, []
+    task.terms = lambda output, batch, student: told.append(batch) or terms(output, batch, student)
+    module = TrainingModule(task, See(), margin=5)
+    module._trainer = type("Trainer", (), {"loggers": [], "global_step": 0})()
+    module.log_dict = module.log = lambda *_, **__: None
+    images = torch.stack([torch.zeros(3, 20, 24), torch.ones(3, 20, 24)])
+    for _ in range(10):
+        module.training_step({"image": images, "label": torch.arange(2)}, 0)
+        torch.testing.assert_close(told[-1]["label"][:, 1], seen[-1])
+
+
 class StopError(Exception):
     """Ends a run in its middle."""
 

@@ -127,7 +127,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
-        batch = self.task.varied(batch)
+        batch = self.task.varied(batch, self.margin)
         seen = seen_by(self.normalized(batch["image"]), self.margin)
         batch = seen.of(batch)
         output = self.distiller(

@@ -41,6 +41,18 @@ def test_cutmix_pastes_one_box_and_says_what_is_left(share: float) -> None:
     assert len(sizes) > 1 or share == 1
 
 
+def test_with_a_margin_the_box_and_the_share_are_those_of_the_middle() -> None:
+    shares = set()
+    for share in (0.1, 0.3, 0.6, 0.9):
+        for _ in range(20):
+            images, left = cutmix(torch.zeros(1, 1, 20, 26), torch.ones(1, 1, 20, 26), share, 4)
+            middle = images[..., 4:-4, 4:-4]
+            assert float(middle.mean()) == pytest.approx(1 - left)
+            assert images.sum() == middle.sum()
+            shares.add(left)
+    assert len(shares) > 20
+
+
 def test_images_and_classes_are_mixed_with_the_same_partner_in_the_same_shares() -> None:
     labels = torch.arange(6)
     images = torch.zeros(6, 6, 8, 8)  # channel k shows class k

@@ -112,11 +112,15 @@ class Task(nn.Module, ABC):
             The files that were written.
         """
 
-    def varied(self, batch: Batch) -> Batch:
+    def varied(self, batch: Batch, margin: int = 0) -> Batch:
         """A batch as it is trained on: as it is, unless a task makes another one of it.
 
         What is drawn at random comes from torch's global generator on the CPU, which training seeds
         for every step.
+
+        Args:
+            batch: as it is loaded.
+            margin: pixels on each side of the images that the student will not see.
         """
         return batch
 

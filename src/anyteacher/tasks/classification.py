@@ -71,11 +71,15 @@ class Classification(Task):
         """The prediction, by torch alone."""
         return Classes()
 
-    def varied(self, batch: Batch) -> Batch:
-        """Images that are mixed, if asked, and the share of each class in `label`."""
+    def varied(self, batch: Batch, margin: int = 0) -> Batch:
+        """Images that are mixed, if asked, and in `label` the share of each class in their middle.
+
+        That is without the margin.
+        """
         if not any(self.mixing):
             return batch
-        images, shares = mixed(batch["image"], self._labels(batch), self.classes, self.mixing)
+        labels = self._labels(batch)
+        images, shares = mixed(batch["image"], labels, self.classes, self.mixing, margin)
         return {"image": images, self.target: shares}
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
