@@ -53,6 +53,8 @@ def test_saved_classes_are_the_best(tmp_path) -> None:
         ({"classes": 3, "label_smoothing": 1.0}, "label_smoothing must lie in"),
         ({"classes": 3, "mixup": -0.1}, "0 or more, but are -0.1 and 0.0"),
         ({"classes": 3, "cutmix": -1}, "0 or more, but are 0.0 and -1"),
+        ({"classes": 3, "mixup": math.nan}, "0 or more, but are nan and 0.0"),
+        ({"classes": 3, "cutmix": math.inf}, "0 or more, but are 0.0 and inf"),
     ],
 )
 def test_impossible_settings(settings: dict, message: str) -> None:

@@ -216,8 +216,9 @@ def test_a_resumed_run_writes_checkpoints_from_the_device_it_is_on() -> None:
 def test_another_run_is_refused(root, tmp_path) -> None:
     with pytest.raises(ConfigError, match="holds no histories"):
         task().resume({"adversary": {}})
-    with pytest.raises(ConfigError, match=r"0 or more, got -0\.5"):
-        task(identity=-0.5)
+    for wrong in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"0 or more, got {wrong}"):
+            task(identity=wrong)
     other = task(adversarial=Adversarial(width=8, layers=1))
     with pytest.raises(ConfigError, match="other layers or widths"):
         other.resume(task().checkpoint())

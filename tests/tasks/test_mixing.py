@@ -15,6 +15,14 @@ def test_shares_are_distributed_as_beta(alpha: float) -> None:
     assert float(draws.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.06)
 
 
+@pytest.mark.parametrize("alpha", [1e-4, 1e-300])
+def test_shares_of_a_small_alpha_lie_at_the_ends(alpha: float) -> None:
+    draws = torch.tensor([beta(alpha) for _ in range(400)], dtype=torch.float64)
+    ends = torch.minimum(draws, 1 - draws)
+    assert (ends < 1e-6).double().mean() > 0.98
+    assert float(draws.mean()) == pytest.approx(0.5, abs=0.1)
+
+
 def test_mixup_by_hand() -> None:
     a, b = torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), 1.0)
     torch.testing.assert_close(mixup(a, b, 0.75), torch.full((1, 1, 2, 2), 0.4))

@@ -1,6 +1,7 @@
 """Image classification: one class an image."""
 
 import json
+import math
 from pathlib import Path
 from typing import final
 
@@ -53,7 +54,7 @@ class Classification(Task):
             raise ConfigError(f"Classification needs at least 2 classes, not {classes}.")
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing must lie in [0, 1), not {label_smoothing}.")
-        if min(mixup, cutmix) < 0:
+        if not (0 <= mixup < math.inf and 0 <= cutmix < math.inf):
             raise ConfigError(f"mixup and cutmix must be 0 or more, but are {mixup} and {cutmix}.")
         self.classes, self.label_smoothing = classes, label_smoothing
         self.mixing = (mixup, cutmix)

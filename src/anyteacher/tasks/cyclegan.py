@@ -1,5 +1,6 @@
 """Image translation without pairs: how pictures of one kind would look in another."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -69,7 +70,7 @@ class CycleGAN(Task):
         history: int = 50,
     ) -> None:
         super().__init__(out_channels=3)
-        if not identity >= 0:
+        if not 0 <= identity < math.inf:
             raise ConfigError(f"The weight of the identity must be 0 or more, got {identity}.")
         self.back, self.features, self.identity = back, features, identity
         # Of what the student makes, and of what is made on the way back.

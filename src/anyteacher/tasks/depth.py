@@ -87,10 +87,10 @@ class Depth(Task):
                 "Depths must satisfy 0 < min_depth < max_depth (metres), but min_depth is "
                 f"{min_depth} and max_depth is {max_depth}."
             )
-        if min(log_l1, scale_invariant) < 0 or log_l1 + scale_invariant <= 0:
+        if min(log_l1, scale_invariant) < 0 or not 0 < log_l1 + scale_invariant < math.inf:
             raise ConfigError(
-                "The weights log_l1 and scale_invariant must not be negative, and one must be "
-                f"positive, but they are {log_l1} and {scale_invariant}."
+                "The weights log_l1 and scale_invariant must not be negative or infinite, and "
+                f"one must be positive, but they are {log_l1} and {scale_invariant}."
             )
         self.output_is = output_is
         self.log_l1, self.scale_invariant = log_l1, scale_invariant

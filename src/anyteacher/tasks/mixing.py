@@ -16,7 +16,12 @@ def beta(alpha: float) -> float:
     From torch's global generator on the CPU, as all draws here: training seeds it for every step,
     so that a resumed run mixes alike.
     """
-    return float(torch.distributions.Beta(alpha, alpha).sample())
+    # G / (G + H) of two draws of Gamma(alpha). For a small alpha both are often nearer to zero than
+    # numbers go, so by their logarithms: Gamma(alpha) is Gamma(alpha + 1) U^(1 / alpha).
+    shape = torch.tensor([alpha, alpha], dtype=torch.float64)
+    gammas = torch.distributions.Gamma(shape + 1, 1.0).sample().log()
+    powers = (1 - torch.rand(2, dtype=torch.float64)).log()  # of numbers in (0, 1]
+    return float((gammas.diff() + powers.diff() / alpha).sigmoid())
 
 
 def mixup(

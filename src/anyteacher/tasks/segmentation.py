@@ -1,5 +1,6 @@
 """Semantic segmentation: one class a pixel."""
 
+import math
 from pathlib import Path
 from typing import final
 
@@ -56,7 +57,7 @@ class Segmentation(Task):
         super().__init__(out_channels=classes)
         if not 2 <= classes <= IGNORE:
             raise ConfigError(f"Segmentation needs 2 to {IGNORE} classes, not {classes}.")
-        if dice < 0:
+        if not 0 <= dice < math.inf:
             raise ConfigError(f"The weight of the Dice loss must be 0 or more, not {dice}.")
         self.classes, self.dice, self.per_class = classes, dice, per_class
 
