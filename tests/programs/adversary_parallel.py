@@ -26,7 +26,7 @@ def run(world: int, rank: int, meeting: Path) -> None:
     state = adversary.network.state_dict()
     history = History(4)
     history.mixed(share[0])
-    kept = history.state()
+    kept = history.state(torch.device("cpu"))
     assert torch.equal(kept, torch.cat([batch[0, first::world] for first in range(world)]))
     resumed = History(4)
     resumed.resume(kept)

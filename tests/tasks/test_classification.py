@@ -70,7 +70,9 @@ def test_loss_of_shares_is_the_mean_of_the_losses_of_both_classes(smoothing: flo
     shares = torch.tensor([[0, 0.3, 0, 0, 0.7]], dtype=torch.float64)
     expected = 0.3 * losses[0] + 0.7 * losses[1]
     torch.testing.assert_close(task.loss(output, {"label": shares}), expected)
-    with pytest.raises(DataError, match="integers"):  # shares of other classes than these
+    with pytest.raises(
+        DataError, match=r"must be \(batch\), but is \(1, 4\)"
+    ):  # shares of other classes than these
         task.loss(output, {"label": shares[:, :4]})
 
 

@@ -176,18 +176,33 @@ class Task(nn.Module, ABC):
                 f"Set the task's classes, and the student's output, to {theirs}."
             )
 
-    def target_of(self, batch: Batch) -> Tensor:
+    def target_of(self, batch: Batch, *axes: int | str) -> Tensor:
         """The target in a batch.
 
+        Args:
+            batch: a batch.
+            axes: what its shape must be, so that nothing is broadcast: the length of each axis, or
+                a name where any will do. None for a target of any shape.
+
         Raises:
-            DataError: when the batch has no such key.
+            DataError: when the batch has no such key, or it has another shape.
         """
         if self.target not in batch:
             raise DataError(
                 f"{type(self).__name__} learns from '{self.target}', which is not in the batch. "
                 f"{did_you_mean(self.target, batch.keys())} Choose data with that target."
             )
-        return batch[self.target]
+        target = batch[self.target]
+        fits = target.ndim == len(axes) and all(
+            isinstance(axis, str) or length == axis
+            for length, axis in zip(target.shape, axes, strict=True)
+        )
+        if axes and not fits:
+            raise DataError(
+                f"'{self.target}' must be ({', '.join(map(str, axes))}), but is "
+                f"{tuple(target.shape)}. Choose data that give that shape, or set the task to them."
+            )
+        return target
 
     def classes_in(self, batch: Batch) -> Tensor | None:
         """The classes that losses of links are told of: the task's own, else any in the batch.
@@ -273,20 +288,16 @@ def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> 
     return kept / valid.flatten(1).sum(1).clamp(min=1)
 
 
-def check_colors(pictures: Float[Tensor, "b c h w"], key: str) -> Float[Tensor, "b 3 h w"]:
-    """The pictures of a batch, if they are ones; what is not known of them may be NaN.
+def check_colors(pictures: Float[Tensor, "b 3 h w"], key: str) -> Float[Tensor, "b 3 h w"]:
+    """The pictures of a batch, if they have colours; what is not known of them may be NaN.
 
     Args:
         pictures: what is in the batch.
         key: under which name, for the message.
 
     Raises:
-        DataError: when they have other channels than three, or colours outside of [0, 1].
+        DataError: when they have colours outside of [0, 1].
     """
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise DataError(
-            f"'{key}' must be pictures (batch, 3, height, width), but is {tuple(pictures.shape)}."
-        )
     if not torch.compiler.is_compiling() and ((pictures < 0) | (pictures > 1)).any():
         known = pictures[~pictures.isnan()]
         raise DataError(

@@ -121,6 +121,6 @@ class Classification(Task):
         return [path]
 
     def _labels(self, batch: Batch) -> Tensor:
-        target = self.target_of(batch)
+        target = self.target_of(batch, "batch")
         check_labels(target, self.classes)
         return target.long()

@@ -178,7 +178,7 @@ class CycleGAN(Task):
         return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
 
     def _other(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        return check_colors(self.target_of(batch), self.target)
+        return check_colors(self.target_of(batch, "batch", 3, "height", "width"), self.target)
 
 
 def _difference(made: Tensor, real: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ class Depth(Task):
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The weighted sum of the two losses in log-depth."""
-        target = self.target_of(batch)
+        target = self._depth(batch)
         maps = resize(self.check(output), size_of(target))
         valid = valid_depth(target, self.min_depth, self.max_depth)
         log_target = torch.where(valid, target, 1.0).log()
@@ -141,7 +141,7 @@ class Depth(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
-        target = self.target_of(batch)
+        target = self._depth(batch)
         metrics.update(self.prediction(self.finite(output), size_of(target)), target)
 
     def draw(
@@ -159,6 +159,9 @@ class Depth(Task):
         depth = images.write_depth(prediction, Path(f"{stem}_depth.png"), scale=scale)
         colors = self.draw(prediction[None])[0]
         return [depth, images.write_image(colors, Path(f"{stem}_depth_color.png"))]
+
+    def _depth(self, batch: Batch) -> Float[Tensor, "b 1 h w"]:
+        return self.target_of(batch, "batch", 1, "height", "width")
 
 
 def _log(depth: Tensor, least: float) -> Tensor:

@@ -76,11 +76,7 @@ class Edges(Task):
         return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_edges.png"))]
 
     def _edges(self, batch: Batch) -> Bool[Tensor, "b 1 h w"]:
-        target = self.target_of(batch)
-        if target.ndim != 4 or target.shape[1] != 1:
-            raise DataError(
-                f"'{self.target}' must be (batch, 1, height, width), but is {tuple(target.shape)}."
-            )
+        target = self.target_of(batch, "batch", 1, "height", "width")
         if not torch.compiler.is_compiling() and not ((target == 0) | (target == 1)).all():
             raise DataError(
                 f"'{self.target}' must be 1 on an edge and 0 elsewhere, but holds numbers from "

@@ -69,7 +69,7 @@ class Normals(Task):
 
     def _normals(self, batch: Batch) -> tuple[Float[Tensor, "b 3 h w"], Bool[Tensor, "b h w"]]:
         """The targets at unit length, and where they are known."""
-        target = self.target_of(batch)
+        target = self.target_of(batch, "batch", 3, "height", "width")
         target = target.to(torch.promote_types(target.dtype, torch.float32))
         known = target.isfinite().all(1) & (target != 0).any(1)
         return F.normalize(torch.where(known[:, None], target, 0.0)), known

@@ -112,6 +112,6 @@ class Segmentation(Task):
         return [labels, images.write_image(colors, Path(f"{stem}_classes_color.png"))]
 
     def _labels(self, batch: Batch) -> Tensor:
-        target = self.target_of(batch)
+        target = self.target_of(batch, "batch", "height", "width")
         check_labels(target, self.classes, ignore=IGNORE)
         return target.long()

@@ -143,4 +143,4 @@ class Translation(Task):
         return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
 
     def _picture(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        return check_colors(self.target_of(batch), self.target)
+        return check_colors(self.target_of(batch, "batch", 3, "height", "width"), self.target)
