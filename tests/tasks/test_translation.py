@@ -167,8 +167,10 @@ def test_the_adversary_changes_what_the_student_learns_and_not_what_it_starts_fr
     files = [(tmp_path / name / STUDENT).read_bytes() for name in ("with", "without")]
     assert files[0] != files[1]
     fit(plain, tmp_path / "without", resume=True, **OPTIONS)
-    with pytest.raises(ConfigError, match="holds no adversary: its run had none"):
+    with pytest.raises(ConfigError, match="holds no adversary, and the task has one"):
         fit(adversarial_run(), tmp_path / "without", resume=True, **OPTIONS)
+    with pytest.raises(ConfigError, match="holds an adversary, and the task has none"):
+        fit(plain, tmp_path / "with", resume=True, **OPTIONS)
 
 
 def test_accumulated_batches_are_one_large_batch_for_the_adversary_too(tmp_path) -> None:

@@ -32,7 +32,8 @@ class Adversarial:
             of the student, the form that does not saturate).
         weight: Of what the adversary says, beside the mean absolute difference. That of pix2pix is
             1 to 100 with colours that span twice as much, which is 0.005 here.
-        lr: Learning rate of the adversary (Adam with betas 0.5 and 0.999).
+        lr: Learning rate of the adversary (Adam with betas 0.5 and 0.999). It stays, while that of
+            the student grows and falls; in CycleGAN's paper both fall in the second half.
         width: Channels of its first layer.
         layers: That halve the grid: three judge patches of 70 x 70 pixels, two of 34 x 34.
 

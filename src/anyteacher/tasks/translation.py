@@ -104,16 +104,16 @@ class Translation(Task):
         """Goes on with that adversary.
 
         Raises:
-            ConfigError: when the run had none.
+            ConfigError: when the run had none, or had one and this task has none.
         """
-        if self.adversary is None:
-            return
-        if "adversary" not in state:
+        if ("adversary" in state) != (self.adversary is not None):
+            here, there = ("an", "none") if self.adversary is None else ("no", "one")
             raise ConfigError(
-                "The checkpoint holds no adversary: its run had none. Resume with the settings of "
-                "the run, or start another one (--output)."
+                f"The checkpoint holds {here} adversary, and the task has {there}. Resume with the "
+                "settings of the run, or start another one (--output)."
             )
-        self.adversary.load_state_dict(state["adversary"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])
 
     def metrics(self) -> MetricCollection:
         """`psnr` and `ssim`, and with features those of `FeatureMetrics`."""
