@@ -202,6 +202,22 @@ def test_accumulated_batches_are_one_large_batch(root, tmp_path) -> None:
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
 
 
+def test_pictures_that_come_again_are_not_measured_again() -> None:
+    cycle = task()
+    a, b = torch.rand(3, 3, 8, 8), torch.rand(5, 3, 8, 8)
+    turns = torch.arange(5)
+    once = torch.stack([turns < 3, turns < 5], dim=1)
+    metrics = cycle.metrics()
+    for part in turns.split(2):
+        batch = {"unpaired": b[part], "once": once[part]}
+        cycle.update(metrics, a[part % 3], batch)
+    by_hand = cycle.metrics()
+    by_hand.update(made=cycle.features(a.sigmoid()), real=cycle.features(b))
+    expected = by_hand.compute()
+    for name, value in metrics.compute().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-9)
+
+
 def test_a_resumed_run_writes_checkpoints_from_the_device_it_is_on() -> None:
     first, resumed = task(), task()
     student = nn.Conv2d(3, 3, 1)

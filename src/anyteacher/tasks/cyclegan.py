@@ -161,10 +161,14 @@ class CycleGAN(Task):
         return MetricCollection([FeatureMetrics(self.features.name)])
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        """Adds one batch to the metrics."""
+        """Adds one batch to the metrics, and of pictures that come again only the first."""
         other = self._other(batch)
         made = self.prediction(self.finite(output), size_of(other))
-        metrics.update(made=self.features(made), real=self.features(other))
+        seen = {"made": self.features(made), "real": self.features(other)}
+        if "once" in batch:
+            first = batch["once"].unbind(1)
+            seen = {key: x[new] for (key, x), new in zip(seen.items(), first, strict=True)}
+        metrics.update(**seen)
 
     def draw(
         self, values: Float[Tensor, "b 3 h w"], like: Tensor | None = None
