@@ -15,8 +15,9 @@ from anyteacher.errors import ConfigError
 from anyteacher.facts import Facts
 from anyteacher.metrics import ClassificationMetrics
 from anyteacher.readout import Classes
-from anyteacher.tasks.base import Batch, Task, check_labels
+from anyteacher.tasks.base import Batch, Task
 from anyteacher.tasks.mixing import mixed
+from anyteacher.tasks.targets import check_labels
 
 
 @final

@@ -14,7 +14,8 @@ from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
 from anyteacher.metrics import RULES, DepthMetrics, Protocol, Rules, valid_depth
 from anyteacher.readout import Metres, resize
-from anyteacher.tasks.base import Batch, Task, size_of, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import size_of, valid_mean
 
 
 def log_l1(

@@ -13,7 +13,8 @@ from anyteacher import images, pictures
 from anyteacher.errors import DataError
 from anyteacher.metrics import EdgeMetrics
 from anyteacher.readout import EdgeProbability, resize
-from anyteacher.tasks.base import Batch, Task, size_of, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import size_of, valid_mean
 
 
 def balanced(logits: Float[Tensor, "b 1 h w"], edges: Bool[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:

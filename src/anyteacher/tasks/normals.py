@@ -12,7 +12,8 @@ from torchmetrics import MetricCollection
 from anyteacher import images, pictures
 from anyteacher.metrics import NormalMetrics
 from anyteacher.readout import Directions
-from anyteacher.tasks.base import Batch, Task, size_of, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import size_of, valid_mean
 
 
 @final

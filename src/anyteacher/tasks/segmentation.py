@@ -15,7 +15,8 @@ from anyteacher.errors import ConfigError
 from anyteacher.facts import IGNORE, Facts
 from anyteacher.metrics import SegmentationMetrics
 from anyteacher.readout import PixelClasses, resize
-from anyteacher.tasks.base import Batch, Task, check_labels, size_of, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import check_labels, size_of, valid_mean
 
 
 def dice(logits: Float[Tensor, "b classes h w"], target: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
