@@ -148,7 +148,8 @@ class Depth(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         target = self._depth(batch)
-        metrics.update(self.prediction(self.finite(output), size_of(target)), target)
+        prediction = self.prediction(self.finite(output), size_of(target))
+        metrics.update(prediction, target, extent=batch.get("extent"))
 
     def draw(
         self, values: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 h w"] | None = None
