@@ -109,7 +109,7 @@ def without_prefix(
 def _read(path: Path) -> Any:
     if path.is_dir():
         raise TeacherError(
-            f"'{path}' is a folder, and weights are read from a file. Give the path of a checkpoint."
+            f"'{path}' is a folder, and weights are in a file. Give the path of a checkpoint."
         )
     if not path.is_file():
         raise TeacherError(
