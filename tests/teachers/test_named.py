@@ -91,9 +91,8 @@ def test_settings_that_a_model_does_not_take_are_told_in_a_line(weights, monkeyp
 
 
 def test_settings_that_pretrained_weights_do_not_take_are_no_matter_of_a_network():
-    with pytest.raises(
-        TeacherError, match=r"expected value 1000 but got 10 .*weights=\"random"
-    ) as no:
+    match = r"expected value 1000 but got 10 .*weights=\"random"
+    with pytest.raises(TeacherError, match=match) as no:
         Torchvision("mnasnet0_5", settings={"num_classes": 10})
     assert "HF_HUB_OFFLINE" not in str(no.value)
 
@@ -145,7 +144,7 @@ def test_offline_every_hub_says_at_once_what_to_do(tmp_path):
     program = """
 import time
 from anyteacher.errors import TeacherError
-from anyteacher.teachers import SegmentationModels, Timm, Transformers
+from anyteacher.teachers import SegmentationModels, Timm, Torchvision, Transformers
 FILE, FOLDER = 'weights="path/to/file"', "local folder that has it"
 vit = "google/vit-base-patch16-224"
 makers = (
