@@ -127,7 +127,8 @@ CASES = {
     "torchvision": (
         named("Torchvision", name="mnasnet0_5", weights="random"),
         "layers.9",
-        "teacher: MNASNet, 2,218,512 parameters; images of their own size (trained at 224 x 224)",
+        "teacher: MNASNet, 2,218,512 parameters with random weights (seed 0); "
+        "images of their own size (trained at 224 x 224)",
     ),
     "smp": (
         named(
