@@ -144,12 +144,12 @@ CASES = {
     "exported": (
         lambda folder: named("Exported", path=f"{folder}/rooms.pt2"),
         "encoder.2",
-        "teacher: UnflattenedModule, ",
+        "teacher: program of torch.export, ",
     ),
     "torchscript": (
         lambda folder: named("TorchScript", path=f"{folder}/script.pt"),
         "output",
-        "teacher: Whole, ",
+        "teacher: EncoderDecoder of TorchScript, ",
     ),
     "import path": (
         lambda folder: {
