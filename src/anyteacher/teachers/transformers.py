@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
@@ -74,7 +74,7 @@ class Transformers(LibraryTeacher):
                 made = auto.from_config(own or transformers.AutoConfig.from_pretrained(name))
             else:  # a class of one kind of model
                 made = auto(own or auto.config_class.from_pretrained(name))
-            return _tower(made) if source == RANDOM else _filled(_tower(made), source)
+            return _tower(made) if source == RANDOM else _filled(transformers, _tower(made), source)
 
         def describe(model: nn.Module) -> Preprocessing:
             size = _only_size(model)
@@ -104,21 +104,53 @@ def _class(transformers: Any, name: str) -> Any:
         raise TeacherError(f"transformers has no '{name}'. {did_you_mean(name, known)}")
     model = isinstance(found, type) and issubclass(found, nn.Module)
     if not model and not hasattr(found, "from_config"):
-        raise TeacherError(f"'{name}' of transformers makes no model. {did_you_mean(name, known)}")
+        raise TeacherError(
+            f"'{name}' of transformers makes no model. Name a class that does, as AutoModel or "
+            "AutoBackbone."
+        )
     return found
 
 
-def _filled(model: nn.Module, path: str | Path) -> nn.Module:
-    """The model with the weights of a file, which may be of the same body under a head."""
+def _filled(transformers: Any, model: nn.Module, path: str | Path) -> nn.Module:
+    """The model with the weights of a file, which may be of the same body under a head.
+
+    A file that fits not key by key is read by the library, which knows the names of its other
+    versions.
+    """
     state = read_state(path)
     base = getattr(model, "base_model_prefix", "")
-    pooler = getattr(model, "pooler", None)
-    if isinstance(pooler, nn.Module) and not any("pooler." in key for key in state):
-        model.register_module(
-            "pooler", None
-        )  # of a model with another head, which was trained without one
-    load_state(model, state, path, prefixes=(f"{base}.",) if base else ())
+    pooled = any("pooler." in key for key in state)
+    if isinstance(getattr(model, "pooler", None), nn.Module) and not pooled:
+        model.register_module("pooler", None)  # other heads are trained without one
+    try:
+        load_state(model, state, path, prefixes=(f"{base}.",) if base else ())
+    except TeacherError:
+        made = _translated(transformers, model, state)
+        if made is None:
+            raise
+        return made
     return model
+
+
+def _translated(transformers: Any, model: Any, state: Mapping[str, Tensor]) -> nn.Module | None:
+    """The model as the library makes it of a state dict; None where that leaves weights random."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # what is missing is looked at here
+    try:
+        made, found = type(model).from_pretrained(
+            None, config=model.config, state_dict=dict(state), output_loading_info=True
+        )
+    except (AttributeError, RuntimeError, ValueError):  # no class of theirs, or other shapes
+        return None
+    finally:
+        transformers.logging.set_verbosity(level)
+    # Ours has lost the pooler that the file does not have.
+    if set(found["missing_keys"]) & model.state_dict().keys():
+        return None
+    if getattr(model, "pooler", made) is None:
+        made.register_module("pooler", None)
+    translated: nn.Module = made
+    return translated
 
 
 def _configuration(transformers: Any, given: Any) -> Any:
@@ -143,7 +175,8 @@ def _tower(model: nn.Module) -> nn.Module:
     """
     takes = inspect.signature(model.forward).parameters
     kind = getattr(getattr(model, "config", None), "model_type", "")
-    if kind == "vit_mae":
+    masked = any(hasattr(module, "random_masking") for module in model.modules())
+    if kind == "vit_mae" and masked:
         raise TeacherError(
             f"{type(model).__name__} leaves out and shuffles its patches at random whenever it "
             "runs. Take the same weights without: auto_class='ViTModel'."
