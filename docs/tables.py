@@ -1,4 +1,4 @@
-"""Makes the tables of the documentation from the code.
+"""Makes the tables of the documentation from the code and from the published records.
 
 A page says where a table belongs, and what stands between the two lines is made here:
 
@@ -21,12 +21,18 @@ from typing import TypeVar
 from torch import nn
 
 from anyteacher import losses, projectors
+from anyteacher.bench.claims import CLAIMS
+from anyteacher.bench.evidence import Outcome, outcomes
+from anyteacher.bench.grids import GRIDS
+from anyteacher.bench.plan import Plan
+from anyteacher.bench.record import read_records
 from anyteacher.errors import LayoutError
 from anyteacher.losses import DIRECTIONS, BatchLoss, LevelLoss, Loss
 from anyteacher.methods.about import About, about, known
 from anyteacher.projectors import LevelProjector, Projector
 
 DOCS = Path(__file__).parent
+EVIDENCE = DOCS / "evidence"
 NONE = "–"
 _Made = TypeVar("_Made", bound=nn.Module)
 
@@ -296,6 +302,32 @@ def source(*documented: object) -> str:
     return NONE
 
 
+def verdicts() -> str:
+    """What the published records of each grid say of each claim."""
+    found = {
+        grid.name: {outcome.claim.name: outcome for outcome in outcomes(Plan(grid, records))}
+        for grid in GRIDS.values()
+        if (path := EVIDENCE / f"{grid.name}.jsonl.gz").exists() and (records := read_records(path))
+    }
+    header = ["claim", "", *(f"on [`{name}`](evidence/{name}.md)" for name in found)]
+    rows = [
+        [
+            claim.name,
+            claim.statement,
+            *(_verdict(by_name.get(claim.name)) for by_name in found.values()),
+        ]
+        for claim in CLAIMS
+    ]
+    return table(header, rows)
+
+
+def _verdict(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return NONE
+    counts = "/".join(str(outcome.count(v)) for v in ("supported", "not supported", "undecided"))
+    return f"{outcome.verdict} ({counts})"
+
+
 def reference(page: str, name: str) -> str:
     """A link to the docstring of what `anyteacher.<page>` exports."""
     return f"[`{name}`](api/{page}.md#anyteacher.{page}.{name})"
@@ -312,6 +344,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "what losses need": loss_needs,
     "projectors": projector_table,
     "methods": method_tables,
+    "verdicts": verdicts,
 }
 
 _PLACE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -323,7 +356,7 @@ def filled(text: str) -> str:
 
 
 def pages() -> list[Path]:
-    """The pages that have a table of the code."""
+    """The pages that have a table of the code or of the records."""
     return [page for page in sorted(DOCS.rglob("*.md")) if _PLACE.search(page.read_text())]
 
 

@@ -1,7 +1,9 @@
 import io
+import sys
 
 import layouts
 from rich.console import Console
+from torch import nn
 
 from anyteacher import cli
 from anyteacher.check import check
@@ -38,6 +40,25 @@ def test_broken_files_are_named_up_to_a_number(tmp_path):
     assert not good
     assert text.count("broken: Cannot read") == 3
     assert "walk/2.jpg" in text
+    out = io.StringIO()
+    data = FoldersData(root, classes=5, ignore=200, num_workers=0)
+    assert not check(data, Console(file=out, width=200), shown=1)
+    assert out.getvalue().count("broken: Cannot read") == 1
+    assert "… and 2 more: --shown 3 names all." in out.getvalue()
+
+
+def test_depth_beyond_what_is_used_and_normals_are_told(tmp_path):
+    data = FoldersData(
+        layouts.folders(tmp_path), max_depth=2.0, depth_scale=1000, normals=True, num_workers=0
+    )
+    good, text = run(data)
+    assert good
+    assert "1.00 m to 3.00 m" in text
+    assert "depth: pixels that are known, to 2 m" in text
+    assert "45.8%" in text
+    assert "normals: pixels that are known" in text
+    assert "91.7%" in text
+    assert "normals: of these facing the camera" in text
 
 
 CONFIG = """
@@ -63,6 +84,22 @@ def test_the_command(tmp_path, capsys):
     assert "set to 7 classes, and the data has 5" in capsys.readouterr().err
     assert cli.main(["data", "chek", str(config)]) == 2
     assert "Nothing is called 'chek'" in capsys.readouterr().err
+
+
+class Pretrained(nn.Module):
+    """Finds no network."""
+
+    def __init__(self) -> None:
+        raise ConnectionError("No route to the hub.")
+
+
+def test_no_model_is_made_to_look_at_data(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "net", sys.modules[__name__])
+    root = layouts.folders(tmp_path / "data")
+    config = tmp_path / "c.yaml"
+    text = CONFIG.format(root=root, classes=5)
+    config.write_text(text.replace(text.splitlines()[2], "student: net.Pretrained"))
+    assert cli.main(["data", "check", str(config), "--shown=1"]) == 0, capsys.readouterr().err
 
 
 def test_a_mismatch_is_refused_before_training(tmp_path, capsys):

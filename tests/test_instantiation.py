@@ -7,7 +7,13 @@ from torch import nn
 
 from anyteacher.errors import ConfigError, DataError, TeacherError
 from anyteacher.experiment import Experiment
-from anyteacher.instantiation import finished, image_shape, instantiate, instantiate_alone
+from anyteacher.instantiation import (
+    finished,
+    image_shape,
+    instantiate,
+    instantiate_alone,
+    instantiate_data,
+)
 from anyteacher.parsers import make_parser
 from anyteacher.teachers import Random
 from anyteacher.unfinished import last_checkpoint
@@ -63,12 +69,19 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(read, monkeypatch):
     assert isinstance(instantiate(*student)[0].student, Pretrained)
 
 
+def test_data_and_task_are_made_without_any_model(read, monkeypatch):
+    monkeypatch.setitem(sys.modules, "net", sys.modules[__name__])
+    made, _ = instantiate(*read())
+    data, task = instantiate_data(*read("--student=net.Pretrained"))
+    assert (type(data), type(task)) == (type(made.data), type(made.task))
+
+
 def test_a_missing_folder_of_data_is_said_before_weights_are_fetched(read, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "net", sys.modules[__name__])
     given = read(
         "--student=net.Pretrained", "--data=ImageNetData", f"--data.root={tmp_path / 'no'}"
     )
-    for make in (instantiate, instantiate_alone):
+    for make in (instantiate, instantiate_alone, instantiate_data):
         with pytest.raises(
             DataError, match=r"no folder '.*no' for ImageNetData .*\(--data\.root\)"
         ):

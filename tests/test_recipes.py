@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from anyteacher import cli
+from anyteacher.data.augmentation import fixed_view
 from anyteacher.experiment import CONFIG, CURVES
 from anyteacher.logs import read_curves
 from anyteacher.teachers import Timm
@@ -152,3 +153,18 @@ def test_a_recipe_says_what_it_costs_and_is_compared_with(name):
     assert "# Cost on one GPU: about " in text
     assert "Not measured: " in text
     assert "arXiv 2403.14494" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    {
+        "ade20k": (512, 683),
+        "coco-stuff": (640, 480),
+        "cityscapes": (1024, 2048),
+        "nyuv2": (480, 640),
+    }.items(),
+)
+def test_all_pixels_of_a_picture_are_measured(name, picture):
+    given = read(name, "inverted")["data"]["init_args"]
+    view = fixed_view(picture, tuple(given["size"]), given.get("fit", "crop"))
+    assert view.part == (0, 0, *picture)

@@ -5,40 +5,46 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.progress import track
 
-from anyteacher.data.inventory import Inventory, inventories, stored
+from anyteacher.data.inventory import LABEL_KEYS, Inventory, inventories, stored
 from anyteacher.data.loading import DataModule
 from anyteacher.facts import Facts
 from anyteacher.report import Table, print_table
 
-_SHOWN = 20  # broken files that are named; the rest is counted
+SHOWN = 20
+"""How many broken files are named; the rest is counted."""
+
 _NONE = "–"
 
 
-def check(data: DataModule, console: Console) -> bool:
+def check(data: DataModule, console: Console, shown: int = SHOWN) -> bool:
     """Reads all samples and prints a table; says whether all can be read.
 
     Args:
         data: The data set.
         console: Where to print.
+        shown: How many broken files are named.
 
     Raises:
         DataError: when files are missing.
     """
-    found: dict[str, Inventory] = {}
+    facts, found = data.facts(), dict[str, Inventory]()
     for name, samples in stored(data):
         found[name] = Inventory()
-        looks: Iterable[Inventory] = inventories(samples, data.num_workers)
+        looks: Iterable[Inventory] = inventories(
+            samples, data.num_workers, max_depth=facts.max_depth
+        )
         if console.is_terminal:
             count = len(samples)  # type: ignore[arg-type]
             looks = track(looks, f"Reading {name}", count, console=console)
         for look in looks:
             found[name].add(look)
-    print_table(table(found, data.facts()), console)
+    print_table(table(found, facts), console)
     broken = [problem for inventory in found.values() for problem in inventory.broken]
-    for problem in broken[:_SHOWN]:
+    for problem in broken[:shown]:
         console.print(f"broken: {problem}", markup=False, highlight=False, soft_wrap=True)
-    if len(broken) > _SHOWN:
-        console.print(f"… and {len(broken) - _SHOWN} more.", highlight=False)
+    if len(broken) > shown:
+        more = f"… and {len(broken) - shown} more: --shown {len(broken)} names all."
+        console.print(more, highlight=False)
     return not broken
 
 
@@ -49,7 +55,7 @@ def table(found: dict[str, Inventory], facts: Facts) -> Table:
         ["broken", *(f"{len(i.broken):,}" for i in found.values())],
         ["height and width", *(_sizes(i) for i in found.values())],
     ]
-    for key in ("label", "segmentation"):
+    for key in LABEL_KEYS:
         if any(key in i.labels for i in found.values()):
             classes = facts.classes.get(key)
             rows.append([f"{key}: classes", *(_seen(i, key) for i in found.values())])
@@ -61,9 +67,19 @@ def table(found: dict[str, Inventory], facts: Facts) -> Table:
         rows.append(["segmentation: pixels of no class", *shares])
     if any(i.pixels for i in found.values()):
         rows.append(["depth: range", *(_depths(i) for i in found.values())])
-        known = [f"{i.known / i.pixels:.1%}" if i.pixels else _NONE for i in found.values()]
-        rows.append(["depth: pixels that are known", *known])
+        cap = "" if facts.max_depth is None else f", to {facts.max_depth:g} m"
+        known = [_share(i.known, i.pixels) for i in found.values()]
+        rows.append([f"depth: pixels that are known{cap}", *known])
+    if any(i.normals for i in found.values()):
+        known = [_share(i.directed, i.normals) for i in found.values()]
+        facing = [_share(i.facing, i.directed) for i in found.values()]
+        rows.append(["normals: pixels that are known", *known])
+        rows.append(["normals: of these facing the camera", *facing])
     return Table(("", *found), rows, "What the data set holds")
+
+
+def _share(some: int, of: int) -> str:
+    return f"{some / of:.1%}" if of else _NONE
 
 
 def _sizes(inventory: Inventory) -> str:
@@ -89,6 +105,6 @@ def _absent(inventory: Inventory, key: str, count: int) -> str:
 
 
 def _depths(inventory: Inventory) -> str:
-    if not inventory.known:
+    if not inventory.farthest:
         return _NONE
     return f"{inventory.nearest:.2f} m to {inventory.farthest:.2f} m"

@@ -29,6 +29,7 @@ from anyteacher.instantiation import (
     image_shape,
     instantiate,
     instantiate_alone,
+    instantiate_data,
 )
 from anyteacher.objective import Objective
 from anyteacher.predict import predict_folder, step_of
@@ -222,9 +223,9 @@ def predict(parser: ArgumentParser, settings: Namespace) -> int:
 
 def check_data(parser: ArgumentParser, settings: Namespace) -> int:
     """Reads all data of a configuration and reports; the status is 1 where something is broken."""
-    made, _ = instantiate_alone(parser, settings)
-    made.task.check_data(made.data.facts())
-    return 0 if check(made.data, _CONSOLE) else 1
+    data, task = instantiate_data(parser, settings)
+    task.check_data(data.facts())
+    return 0 if check(data, _CONSOLE, settings.shown) else 1
 
 
 def rooms(parser: ArgumentParser, settings: Namespace) -> int:

@@ -8,9 +8,11 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from anyteacher import experiment
+from anyteacher.data.loading import DataModule
 from anyteacher.downloads import not_made
 from anyteacher.errors import ConfigError
 from anyteacher.hints import cause
+from anyteacher.tasks.base import Task
 from anyteacher.unfinished import way_on
 
 # In the order in which they are made. Data come before models, so that a missing folder is said
@@ -65,6 +67,19 @@ def instantiate_alone(
     settings.teacher = None
     settings.distillation.links, settings.distillation.method = [], ""
     return instantiate(parser, settings, with_data=with_data)
+
+
+def instantiate_data(parser: ArgumentParser, settings: Namespace) -> tuple[DataModule, Task]:
+    """The data and the task of an experiment: to look at data no model is needed, nor its weights.
+
+    Raises:
+        AnyteacherError: what their constructors raise, and where the data are missing.
+    """
+    experiment.seed_all(settings.seed)
+    data: DataModule = _made(parser, "data", settings)
+    data.check_there()
+    task: Task = _made(parser, "task", settings)
+    return data, task
 
 
 def finished(folder: Path, *, replaceable: bool = True) -> Path:

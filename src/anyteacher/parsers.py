@@ -13,6 +13,7 @@ from jsonargparse import (
     DefaultHelpFormatter,
     Namespace,
 )
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Trainer
 from torch import nn
 
@@ -21,6 +22,7 @@ from anyteacher import data as _data  # noqa: F401  (its classes become known by
 from anyteacher import tasks as _tasks  # noqa: F401
 from anyteacher.arguments import prepared
 from anyteacher.bench.command import add_actions, bench
+from anyteacher.check import SHOWN
 from anyteacher.data.loading import DataModule
 from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError
@@ -136,6 +138,9 @@ def _export(parser: ArgumentParser) -> Handler:
 
 
 def _check_data(parser: ArgumentParser) -> Handler:
+    parser.add_argument(
+        "--shown", type=NonNegativeInt, default=SHOWN, help="How many broken files are named."
+    )
     _add_experiment(parser)
     return commands.check_data
 

@@ -74,18 +74,34 @@ def test_teachers_are_trained_on_scenes_of_their_own():
 
 
 def test_what_is_chosen_among():
-    alone = GRID.choices(GRID.arm(GRID.scales[0], "depth"), Choice())
-    assert [(choice.lr, choice.weight_decay) for choice in alone] == [(0.001, 0.05), (0.01, 0.05)]
+    alone = GRID.arm(GRID.scales[0], "depth")
+    rates = GRID.choices(alone, Choice())
+    assert [(choice.lr, choice.weight_decay) for choice in rates] == [(0.001, 0.05), (0.01, 0.05)]
+    assert GRID.further_choices(alone, rates[0]) == []
+
+
+def test_first_the_weight_is_chosen_and_then_the_tap_and_the_form():
+    grid = replace(GRID, taps=("middle", "deep"))
     base = Choice(lr=0.01)
-    taught = GRID.choices(TAUGHT, base)
-    assert [(c.lr, c.weight, c.form) for c in taught] == [
-        (0.01, 0.1, "own"),
-        (0.01, 0.1, "pooled"),
-        (0.01, 1.0, "own"),
-        (0.01, 1.0, "pooled"),
+    weights = grid.choices(TAUGHT, base)
+    assert weights == [replace(base, weight=w, tap="middle", form="own") for w in (0.1, 1.0)]
+    further = grid.further_choices(TAUGHT, weights[0])
+    assert [(c.lr, c.weight) for c in further] == [(0.01, 0.1)] * 3
+    assert [(c.tap, c.form) for c in further] == [
+        ("middle", "pooled"),
+        ("deep", "own"),
+        ("deep", "pooled"),
     ]
-    regularised = GRID.choices(Arm("depth", 16, "tiny", method=REGULARISER), base)
-    assert [(c.weight, c.form) for c in regularised] == [(0.1, "own"), (1.0, "own")]
+
+
+def test_a_regulariser_has_a_weight_and_a_tap():
+    grid, arm = replace(GRID, taps=("middle", "deep")), Arm("depth", 16, "tiny", method=REGULARISER)
+    weights = grid.choices(arm, Choice())
+    assert [(c.weight, c.tap, c.form) for c in weights] == [
+        (0.1, "middle", "own"),
+        (1.0, "middle", "own"),
+    ]
+    assert grid.further_choices(arm, weights[1]) == [Choice(weight=1.0, tap="deep")]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch
 from anyteacher.bench.cell import Cell, Choice
 from anyteacher.bench.claims import CLAIMS
 from anyteacher.bench.grid import SELECTION_SEED, TEACHER_SEED
-from anyteacher.bench.grids import FULL, GPU, GRIDS, QUICK, grid_named
+from anyteacher.bench.grids import FULL, GPU, GRIDS, MATRIX, QUICK, grid_named
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import ROOMS, Budget
 from anyteacher.bench.verdict import FEWEST_SEEDS
@@ -42,6 +43,16 @@ def test_the_quick_grid_tries_every_claim():
     tried = {claim.name.split()[0] for claim in CLAIMS if QUICK.comparisons(claim)}
     assert tried == {f"C{i}" for i in range(1, 7)}
     assert Plan(QUICK, {}).count < 500
+
+
+def test_the_matrix_is_six_tasks_by_six_teachers_and_a_random_one():
+    arms = Plan(MATRIX, {}).arms
+    taught = {(arm.task, arm.teacher, arm.direction) for arm in arms if arm.teacher != "none"}
+    teachers = (*ROOMS, "random")
+    directions = ("inverted", "traditional")
+    digits = set(product(["digits"], ["random"], directions))
+    assert taught == set(product(ROOMS, teachers, directions)) | digits
+    assert set(Plan(MATRIX, {}).teachers) >= set(Plan(QUICK, {}).teachers)
 
 
 def test_a_wrong_name():

@@ -29,16 +29,25 @@ def test_first_come_the_teachers_and_the_student_alone():
 def test_then_what_takes_their_settings_and_then_the_comparison():
     records, seen = {}, []
     while ready := Plan(GRID, records).ready():
-        seen.append({(cell.stage, cell.arm.alone) for cell in ready})
+        seen.append({(cell.stage, kind(cell.arm), cell.choice.form) for cell in ready})
         records |= {cell.key: pretended(cell) for cell in ready}
     assert seen == [
-        {("teacher", True), ("selection", True)},
-        {("selection", False), ("comparison", True)},
-        {("comparison", False)},
+        {("teacher", "alone", "own"), ("selection", "alone", "own")},
+        {
+            ("selection", "taught", "own"),
+            ("selection", "regularised", "own"),
+            ("comparison", "alone", "own"),
+        },
+        {("selection", "taught", "pooled"), ("comparison", "regularised", "own")},
+        {("comparison", "taught", "own")},
     ]
     plan = Plan(GRID, records)
     assert plan.count == len(records)
     assert plan.waiting() == []
+
+
+def kind(arm):
+    return "alone" if arm.alone else "regularised" if arm.teacher == "none" else "taught"
 
 
 def test_no_run_is_made_twice_and_what_failed_is_made_again():
@@ -73,6 +82,24 @@ def test_the_best_on_the_validation_data_is_chosen_and_the_rate_of_the_student_a
     other = plan.chosen(GRID.arm(SCALE, "segmentation"))
     assert other.lr == 0.001
     assert {record.cell["lr"] for record in plan.compared(TAUGHT).values()} == {0.01}
+
+
+def test_the_tap_and_the_form_are_tried_with_the_best_weight_alone():
+    def measure(cell):
+        good = cell.choice.form == "pooled" or cell.choice.weight == 1.0
+        return pretended(cell, val={cell_monitor(cell): 0.1 if good else 0.9})
+
+    records = ran(GRID, measure)
+    plan = Plan(GRID, records)
+    tried = {cell.choice for cell in plan.selection(TAUGHT)}
+    chosen = plan.chosen(TAUGHT)
+    assert {(choice.weight, choice.form) for choice in tried} == {
+        (0.1, "own"),
+        (1.0, "own"),
+        (1.0, "pooled"),
+    }
+    # Of two that are as good, the first.
+    assert (chosen.weight, chosen.form) == (1.0, "own")
 
 
 def test_it_is_the_mean_over_the_seeds_that_is_best():

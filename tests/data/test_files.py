@@ -38,6 +38,16 @@ def test_names_are_sorted_and_hidden_ones_left_out(tmp_path):
         names_in(tmp_path / "empty")
 
 
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "1.png").touch()
+    (tmp_path / "set" / "b").symlink_to(tmp_path / "set" / "a")
+    assert names_in(tmp_path / "set") == ["a/1.png", "b/1.png"]
+    (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
+    with pytest.raises(DataError, match=r"[ab]/up' is a link to a folder that it lies in"):
+        names_in(tmp_path / "set")
+
+
 def test_partners_differ_in_their_ending_alone(tmp_path):
     for name in ("1.png", "d/2.bmp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -48,6 +58,9 @@ def test_partners_differ_in_their_ending_alone(tmp_path):
     (tmp_path / "1.bmp").touch()
     with pytest.raises(DataError, match=r"holds both 1.* Which one is meant"):
         partners(["1.jpg"], tmp_path)
+    (tmp_path / "1.bmp").unlink()
+    with pytest.raises(DataError, match=r"Both d/2.jpg and d/2.png would belong to .*d/2.bmp"):
+        partners(["1.jpg", "d/2.jpg", "d/2.png"], tmp_path)
 
 
 def test_a_folder_and_a_list(tmp_path):
@@ -75,7 +88,9 @@ def test_labels_are_numbered_anew(tmp_path):
 def test_a_sample_is_read_from_all_of_its_files(tmp_path):
     image = layouts.save(tmp_path / "i.png", layouts.picture(1))
     mask = layouts.save(tmp_path / "m.png", layouts.halves(0, 1))
-    source = FileSource([image], {"segmentation": ([mask], read_labels)}, labels=torch.tensor([4]))
+    source = FileSource(
+        [image], {"segmentation": ([mask], read_labels)}, values={"label": torch.tensor([4])}
+    )
     sample = source.read(0)
     assert set(sample) == {"image", "segmentation", "label"}
     assert source.name(0) == f"{image} and {mask}"

@@ -2,7 +2,7 @@ import layouts
 import pytest
 import torch
 
-from anyteacher.data import FoldersData
+from anyteacher.data import Augmentation, FoldersData
 from anyteacher.errors import ConfigError, DataError
 
 
@@ -39,3 +39,26 @@ def test_what_is_missing_or_wrong(tmp_path):
     (root / "train" / "masks" / "walk" / "1.png").unlink()
     with pytest.raises(DataError, match=r"1 of 3 images have no file .*walk/1.jpg"):
         FoldersData(root, classes=5, ignore=200).source("train")
+
+
+STRETCHED = Augmentation(area=(0.5, 1.0), ratio=(0.97, 1.03))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": 256, "ignore": 0}, "Masks hold 1 to 255 classes, not 256"),
+        ({"classes": 0}, "Masks hold 1 to 255 classes, not 0"),
+        ({"classes": -3}, "Masks hold 1 to 255 classes, not -3"),
+        ({"classes": 5, "ignore": -1}, "ignore.* is 0 to 255, not -1"),
+        ({"classes": 5, "ignore": 300}, "ignore.* is 0 to 255, not 300"),
+        ({"max_depth": -1.0}, "max_depth must be a positive number, not -1.0"),
+        ({"max_depth": float("nan")}, "max_depth must be a positive number, not nan"),
+        ({"max_depth": 9.0, "depth_scale": 0.0}, "depth_scale must be a positive number, not 0.0"),
+        ({"normals": True, "augmentation": STRETCHED}, r"ratio at \(1, 1\); got \(0.97, 1.03\)"),
+    ],
+)
+def test_impossible_settings(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        FoldersData(tmp_path, **settings)
+    FoldersData(tmp_path, classes=255, ignore=0, augmentation=STRETCHED)  # possible

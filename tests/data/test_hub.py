@@ -1,8 +1,9 @@
 import datasets
 import layouts
 import pytest
+import torch
 
-from anyteacher.data import HubData
+from anyteacher.data import Augmentation, HubData
 from anyteacher.errors import ConfigError, DataError
 
 COLUMNS = {"image": "photo", "label": "kind"}
@@ -36,7 +37,11 @@ def test_masks_and_depth(saved):
         ({"image": "photo", "labels": "kind"}, {}, "Nothing reads 'labels'. Did you mean label"),
         ({"image": "photo"}, {}, "Name the columns of the image and of a target"),
         (COLUMNS, {}, "Set the number of classes"),
+        (COLUMNS, {"classes": 0}, "at least 1 class, not 0"),
+        ({"image": "photo", "segmentation": "masks"}, {"classes": 256}, "Masks hold 1 to 255"),
         ({"image": "photo", "depth": "depth"}, {}, "Set max_depth"),
+        ({"image": "photo", "depth": "depth"}, {"max_depth": 0.0}, "max_depth must be a positive"),
+        ({"image": "a", "target": "b"}, {"augmentation": Augmentation(color=0.1)}, "color at 0"),
     ],
 )
 def test_impossible_settings(columns, settings, message):
@@ -68,5 +73,66 @@ def test_a_broken_picture_tells_its_row(saved):
         source._value("image", {"bytes": b"no image", "path": None}, 1)
     with pytest.raises(DataError, match="row 1, column 'photo' is empty"):
         source._value("image", None, 1)
+    with pytest.raises(DataError, match="row 1, column 'photo' is empty"):
+        source._value("image", {"bytes": None, "path": None}, 1)
     with pytest.raises(DataError, match="column 'kind' is 7, which is no class of 3"):
         source._value("label", 7, 0)
+    for wrong in ("cat", 1.0, True, [1], -1):
+        with pytest.raises(DataError, match=r"row 0, column 'kind' is .* which is no class of 3"):
+            source._value("label", wrong, 0)
+
+
+def split_of(table, root):
+    """A saved data set with one split, to train on."""
+    datasets.DatasetDict({"train": table}).save_to_disk(str(root))
+    return str(root)
+
+
+def files(tmp_path, count):
+    paths = [tmp_path / f"{i}.png" for i in range(count)]
+    return [str(layouts.save(path, layouts.picture(0))) for path in paths]
+
+
+def test_labels_may_go_beyond_a_byte(tmp_path):
+    table = datasets.Dataset.from_dict({"image": files(tmp_path, 2), "label": [0, 299]})
+    columns = {"image": "image", "label": "label"}
+    data = HubData(split_of(table, tmp_path / "set"), columns, classes=300)
+    assert int(data.source("train").read(1)["label"]) == 299
+
+
+def test_lists_of_classes_are_what_an_image_shows(tmp_path):
+    names = datasets.Sequence(datasets.ClassLabel(names=["a", "b", "c"]))
+    table = datasets.Dataset.from_dict(
+        {"image": files(tmp_path, 3), "objects": [[2, 0], [], [1, 1]]},
+        features=datasets.Features({"image": datasets.Image(), "objects": names}),
+    )
+    name = split_of(table, tmp_path / "set")
+    columns = {"image": "image", "presence": "objects"}
+    data = HubData(name, columns, classes=3)
+    assert data.facts().classes == {"presence": 3}
+    source = data.source("train")
+    found = torch.stack([source.read(i)["presence"] for i in range(3)])
+    assert found.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    for wrong in ([0, 3], ["a"], 1):
+        with pytest.raises(DataError, match=r"column 'objects' is .* which is no (class|list)"):
+            source._value("presence", wrong, 0)
+    with pytest.raises(ConfigError, match="has 3 classes, and the data is set to 4"):
+        HubData(name, columns, classes=4).source("train")
+
+
+def test_a_broken_picture_in_another_column_does_no_harm(tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    kinds = {"image": datasets.Image(), "other": datasets.Image(), "label": datasets.Value("int64")}
+    table = datasets.Dataset.from_dict(
+        {"image": files(tmp_path, 1), "other": [str(broken)], "label": [1]},
+        features=datasets.Features(kinds),
+    )
+    columns = {"image": "image", "label": "label"}
+    source = HubData(split_of(table, tmp_path / "set"), columns, classes=2).source("train")
+    assert set(source.read(0)) == {"image", "label"}
+
+
+def test_a_column_without_pictures_is_told(saved):
+    with pytest.raises(ConfigError, match=r"column 'kind' holds no pictures, but ClassLabel.*Name"):
+        HubData(str(saved), {"image": "kind", "label": "kind"}, classes=3).source("train")

@@ -40,6 +40,26 @@ def test_an_image_of_no_class_is_named(tmp_path):
         ImageNetData(root, classes=3).source("val")
 
 
+def test_the_number_in_a_name_is_that_of_the_devkits_line(tmp_path):
+    root = layouts.imagenet_devkit(tmp_path)
+    (root / "val" / "stray").mkdir()  # an empty folder changes nothing
+    data = ImageNetData(root, classes=3)
+    before = labels(data.source("val"))
+    val = root / "val"
+    (val / "ILSVRC2012_val_00000001.JPEG").rename(val / "Z_ILSVRC2012_val_00000001.JPEG")
+    assert labels(data.source("val")) == [*before[1:], before[0]]
+    (val / "Z_ILSVRC2012_val_00000001.JPEG").rename(val / "ILSVRC2012_val_00000009.JPEG")
+    with pytest.raises(DataError, match=r"val_00000009.JPEG' has no number from 1 to 4"):
+        data.source("val")
+
+
+def test_a_missing_devkit_is_asked_for(tmp_path):
+    root = layouts.imagenet_devkit(tmp_path)
+    (root / "ILSVRC2012_devkit_t12").rename(root / "other")
+    with pytest.raises(DataError, match=r"no folder '.*ILSVRC2012_devkit_t12/data'"):
+        ImageNetData(root, classes=3).source("val")
+
+
 def test_a_devkit_that_does_not_fit(tmp_path):
     root = layouts.imagenet_devkit(tmp_path)
     truth = next(root.rglob("ILSVRC2012_validation_ground_truth.txt"))

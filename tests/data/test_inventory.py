@@ -2,7 +2,14 @@ import layouts
 import pytest
 import torch
 
-from anyteacher.data import DigitsData, FoldersData, ImageNetData, PairsData, UnpairedData
+from anyteacher.data import (
+    DigitsData,
+    FoldersData,
+    ImageNetData,
+    PairsData,
+    Source,
+    UnpairedData,
+)
 from anyteacher.data.inventory import Inventory, inventories, stored
 
 
@@ -59,6 +66,46 @@ def test_both_kinds_of_unpaired_pictures_and_other_data(tmp_path):
     digits = whole(DigitsData(train_size=20))
     assert [part.samples for part in digits.values()] == [20, 200, 400]
     assert digits["train"].classes("label") == list(range(10))
+
+
+def test_depth_beyond_what_is_used_is_found_and_not_known(tmp_path):
+    data = FoldersData(layouts.folders(tmp_path), max_depth=2.0, depth_scale=1000)
+    (look, *_) = inventories(data.source("train"), max_depth=2.0)
+    assert (look.nearest, look.farthest) == (1, 3)
+    assert look.known / look.pixels == pytest.approx(11 / 24)
+
+
+def test_normals_are_known_and_face_the_camera(tmp_path):
+    root = layouts.folders(tmp_path)
+    normals = layouts.picture(0)
+    normals[:] = 128
+    normals[:6], normals[6:9] = (128, 128, 0), (128, 128, 255)
+    layouts.save(root / "train" / "normals" / "walk" / "0.png", normals)
+    layouts.save(root / "train" / "normals" / "walk" / "1.png", 255 - layouts.picture(1))
+    train = whole(FoldersData(root, normals=True))["train"]
+    assert "1.png holds no normals" in train.broken[0]
+    assert train.normals == 2 * 12 * 16
+    assert train.directed == (9 + 11) * 16
+    assert train.facing == 6 * 16
+
+
+def test_classes_that_images_show(tmp_path):
+    class Shown(Source):
+        def __len__(self):
+            return 2
+
+        def name(self, index):
+            return str(index)
+
+        def read(self, index):
+            presence = torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])[index]
+            return {"image": torch.zeros(3, 2, 2, dtype=torch.uint8), "presence": presence}
+
+    found = Inventory()
+    for look in inventories(Shown()):
+        found.add(look)
+    assert found.classes("presence") == [1, 2]
+    assert found.labels["presence"][:3].tolist() == [0, 1, 2]
 
 
 def test_workers_find_the_same(tmp_path):

@@ -40,6 +40,11 @@ def test_what_they_say_of_themselves(tmp_path):
     assert Drawn(tmp_path, "BtoA").direction == "BtoA"
 
 
+def test_a_depth_that_is_none(tmp_path):
+    with pytest.raises(ConfigError, match="max_depth must be a positive number, not nan"):
+        Depths(tmp_path, max_depth=float("nan"))
+
+
 def test_a_direction_that_is_none(tmp_path):
     with pytest.raises(ConfigError, match=r"No direction 'AtoC'\. Did you mean AtoB"):
         Drawn(tmp_path, "AtoC")

@@ -2,7 +2,7 @@ import layouts
 import pytest
 import torch
 
-from anyteacher.data import PairsData
+from anyteacher.data import Augmentation, PairsData
 from anyteacher.errors import ConfigError, DataError
 
 
@@ -32,9 +32,19 @@ def test_what_is_no_pair_is_named(tmp_path):
         PairsData(tmp_path).source("train").read(0)
     with pytest.raises(ConfigError, match=r"No direction 'AtoC'. Did you mean AtoB"):
         PairsData(tmp_path, "AtoC")
+    with pytest.raises(ConfigError, match=r"augmentation's color at 0; got 0.2"):
+        PairsData(tmp_path, augmentation=Augmentation(zoom=(1.0, 1.5), color=0.2))
     root = layouts.two_folders(tmp_path / "two")
     (root / "B" / "train" / "2.bmp").unlink()
     with pytest.raises(DataError, match=r"1 of 3 images have no file .* the first is 2.png"):
+        PairsData(root).source("train")
+
+
+@pytest.mark.parametrize("gone", ["A", "B"])
+def test_one_of_the_two_folders_is_asked_for(tmp_path, gone):
+    root = layouts.two_folders(tmp_path)
+    (root / gone).rename(root / "other")
+    with pytest.raises(DataError, match=rf"no folder '.*{gone}/train'"):
         PairsData(root).source("train")
 
 

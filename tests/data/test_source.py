@@ -9,6 +9,7 @@ from anyteacher.data import (
     CityscapesData,
     COCOStuffData,
     FoldersData,
+    HubData,
     ImageNetData,
     KITTIData,
     NYUv2Data,
@@ -17,6 +18,7 @@ from anyteacher.data import (
     Place,
     UnpairedData,
     VOCData,
+    VOCPresenceData,
 )
 from anyteacher.data.source import ImageDataset, height_and_width
 from anyteacher.errors import ConfigError, DataError
@@ -25,11 +27,20 @@ SIZE = (8, 8)
 VARIED = Augmentation(zoom=(1.0, 1.5), color=0.2)
 ZOOMED = Augmentation(zoom=(1.0, 1.5))
 
+HUB = {
+    "columns": {"image": "photo", "segmentation": "masks", "depth": "depth"},
+    "classes": 5,
+    "ignore": 200,
+    "max_depth": 10.0,
+    "depth_scale": 1000.0,
+}
+
 MADE = {
     "cityscapes": (layouts.cityscapes, CityscapesData, {}),
     "ade20k": (layouts.ade20k, ADE20KData, {}),
     "coco_stuff": (layouts.coco_stuff, COCOStuffData, {}),
     "voc": (layouts.voc, VOCData, {}),
+    "voc_presence": (layouts.voc_presence, VOCPresenceData, {}),
     "kitti": (layouts.kitti, KITTIData, {}),
     "nyu": (layouts.nyu, NYUv2Data, {}),
     "nyu_folders": (layouts.nyu_folders, NYUv2FoldersData, {}),
@@ -38,16 +49,18 @@ MADE = {
     "aligned": (layouts.aligned, PairsData, {"augmentation": ZOOMED}),
     "two_folders": (layouts.two_folders, PairsData, {"augmentation": ZOOMED}),
     "unpaired": (layouts.unpaired, UnpairedData, {}),
+    "hub": (layouts.hub, HubData, HUB),
     "folders": (layouts.folders, FoldersData, {"classes": 5, "ignore": 200}),
 }
 
 
 def data_of(name, root, **settings):
     write, make, own = MADE[name]
-    return make(write(root), size=SIZE, **{"augmentation": VARIED, **own, **settings})
+    return make(str(write(root)), size=SIZE, **{"augmentation": VARIED, **own, **settings})
 
 
-@pytest.mark.parametrize("name", MADE)
+# Hugging Face's have a name in place of a root.
+@pytest.mark.parametrize("name", sorted(MADE.keys() - {"hub"}))
 def test_a_root_that_is_not_there_is_refused(name, tmp_path):
     write, make, own = MADE[name]
     root = write(tmp_path / "data")
@@ -74,7 +87,8 @@ def test_batches_have_the_keys_and_shapes_that_tasks_read(tmp_path, name):
     for key, classes in facts.classes.items():
         labels = batch[key][batch[key] != 255]
         assert labels.max() < classes
-        assert batch[key].shape == ((2, *SIZE) if key == "segmentation" else (2,))
+        shapes = {"label": (2,), "segmentation": (2, *SIZE), "presence": (2, classes)}
+        assert batch[key].shape == shapes[key]
     if "depth" in batch:
         assert batch["depth"].shape == (2, 1, *SIZE)
         assert 0 <= batch["depth"].min() <= batch["depth"].max() <= facts.max_depth
@@ -95,7 +109,7 @@ def seen(data, epochs=2):
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # few cores are no matter
-@pytest.mark.parametrize("name", ["folders", "unpaired"])
+@pytest.mark.parametrize("name", ["folders", "unpaired", "hub"])
 def test_workers_change_nothing(tmp_path, name):
     alone = seen(loaded(data_of(name, tmp_path, batch_size=1, num_workers=0)))
     many = seen(loaded(data_of(name, tmp_path, batch_size=1, num_workers=6)))
@@ -163,6 +177,7 @@ def test_a_share_is_held_out_the_same_for_everyone(tmp_path):
         ({"seed": -1}, "seed must not be negative"),
         ({"fit": "crob"}, "Did you mean crop"),
         ({"batch_size": 0}, "batch size must be at least 1"),
+        ({"num_workers": -1}, "num_workers must be 0 or more; got -1"),
     ],
 )
 def test_impossible_settings(tmp_path, settings, message):

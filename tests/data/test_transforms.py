@@ -165,13 +165,40 @@ def test_colours_vary_in_the_image_alone():
     assert (grey - grey[:1]).abs().max() < 2 / 255
 
 
+def test_bars_keep_their_colour():
+    view = View((0, 0, 4, 6), (8, 6), (2, 0, 4, 6), color=(1.3, 0.8, 0.5))
+    moved = apply(view, ramp(4, 6), IMAGENET)["image"]
+    mean = torch.tensor(IMAGENET.mean)[:, None, None].expand(3, 2, 6)
+    torch.testing.assert_close(moved[:, :2], mean, atol=1 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("before", [(1, 9), (9, 1), (30, 40)])
+@pytest.mark.parametrize("after", [(1, 1), (1, 7), (7, 1), (12, 2)])
+def test_pictures_of_a_single_pixel_are_resized_as_larger_ones_are(before, after):
+    image = torch.randint(256, (3, *before), generator=torch.Generator().manual_seed(0))
+    view = View((0, 0, *before), after, (0, 0, *after))
+    moved = apply(view, {"image": image.to(torch.uint8)}, IMAGENET)["image"]
+    fine = torch.nn.functional.interpolate(
+        image[None].double(), after, mode="bilinear", antialias=True
+    )[0]
+    torch.testing.assert_close(moved.double() * 255, fine, atol=1.1, rtol=0)
+
+
 def test_what_cannot_be_right_is_refused():
     target = torch.zeros(3, 4, 6, dtype=torch.uint8)
     with pytest.raises(ConfigError, match="augmentation's color at 0"):
         seen(View((0, 0, 4, 6), (4, 6), (0, 0, 4, 6), color=(1, 1, 2)), target=target)
     with pytest.raises(ConfigError, match=r"ratio at \(1, 1\)"):
         seen(View((0, 0, 20, 20), (20, 40), (0, 0, 20, 40)))
+    with pytest.raises(ConfigError, match=r"ratio at \(1, 1\)"):
+        seen(View((0, 0, 200, 200), (200, 206), (0, 0, 200, 206)))
     seen(View((0, 0, 20, 21), (10, 10), (0, 0, 10, 10)))  # by whole pixels alone
+    with pytest.raises(ConfigError, match="Normals do not survive"):
+        V.resize(Normals(torch.zeros(3, 20, 20)), [20, 40])
+    for size in ((1, 1), (2, 2), (3, 40)):
+        for picture in ((10, 1), (1, 10), (100, 3), (3, 100)):
+            seen(fixed_view(picture, size, "crop"))
+            seen(fixed_view(picture, size, "pad"))
 
 
 def test_a_target_is_moved_as_the_image_is():
@@ -189,7 +216,11 @@ def test_torchvisions_transforms_move_these_kinds_too():
     sample = ramp(40, 60)
     kinds = {key: KINDS[key](sample[key]) for key in ("image", "segmentation", "depth", "normals")}
     moved = v2.Compose(
-        [v2.RandomResizedCrop((16, 24)), v2.RandomHorizontalFlip(1), v2.RandomVerticalFlip(1)]
+        [
+            v2.RandomResizedCrop((16, 24), ratio=(1.5, 1.5)),
+            v2.RandomHorizontalFlip(1),
+            v2.RandomVerticalFlip(1),
+        ]
     )(kinds)
     assert {key: type(value) for key, value in moved.items()} == {
         "image": tv_tensors.Image,

@@ -139,3 +139,22 @@ def test_protocols_measure_a_part_of_the_picture_and_of_the_depths(
     error = (1.2 * inside).clamp(max=cap) - inside
     assert found["rmse"] == pytest.approx(float(error.square().mean().sqrt()), rel=1e-5)
     assert found["delta1"] == 1  # nothing outside was counted, and nothing is off by more
+
+
+def test_a_part_of_the_picture_is_measured_where_the_picture_has_it() -> None:
+    """A view of half the picture's size that misses its left and its lower end."""
+    target = torch.rand(2, 1, 480, 640) * 5 + 1
+    rows, columns = RULES["nyu"].part(480, 640)
+    marked = torch.zeros_like(target)
+    marked[..., rows, columns] = target[..., rows, columns]
+    view = target[..., :400:2, 100::2]
+    known = marked[..., :400:2, 100::2]
+    metric, plain = DepthMetrics(RULES["nyu"]), DepthMetrics(Rules(1e-3, 10.0))
+    extent = torch.tensor([[0, -50, 240, 320]] * 2)
+    metric.update(view * 1.5, view, extent)
+    plain.update(view * 1.5, known)
+    for name, value in plain.compute().items():
+        assert metric.compute()[name] == pytest.approx(float(value), rel=1e-2), name
+    whole = DepthMetrics(RULES["nyu"])
+    whole.update(view * 1.5, view)
+    assert float(whole.compute()["rmse"]) != pytest.approx(float(plain.compute()["rmse"]))

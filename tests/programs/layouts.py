@@ -83,6 +83,31 @@ def voc(root: Path) -> Path:
     return root
 
 
+VOC_OBJECTS = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+
+
+def voc_presence(root: Path, year: int = 2012, splits: tuple[str, ...] = ("train", "val")) -> Path:
+    """Image i of a split shows object i and a person; the last object is difficult in all."""
+    base = root / "VOCdevkit" / f"VOC{year}"
+    lists = base / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for part in splits:
+        names = [f"{year}_{part}_{i}" for i in range(3)]
+        for i, name in enumerate(names):
+            save(base / "JPEGImages" / f"{name}.jpg", picture(i))
+        for k, kind in enumerate(VOC_OBJECTS):
+            shown = [1 if k == i or kind == "person" else -1 for i in range(3)]
+            marks = [0] * 3 if kind == "tvmonitor" else shown
+            # As distributed: the mark is aligned to the right.
+            lines = [f"{name} {mark:2d}\n" for name, mark in zip(names, marks, strict=True)]
+            (lists / f"{kind}_{part}.txt").write_text("".join(lines))
+    return root
+
+
 def kitti(root: Path, *, selection: bool = True) -> Path:
     for part, drive in (
         ("train", "2011_09_26_drive_0001_sync"),

@@ -59,7 +59,9 @@ SAME: tuple[tuple[str, str], ...] = tuple((task, task) for task in ROOMS)
 RANDOM: tuple[tuple[str, str], ...] = tuple(
     (task, "random") for task in ("depth", "relighting", "segmentation")
 )
-_RANDOM_ELSEWHERE = tuple((task, "random") for task in ROOMS if (task, "random") not in RANDOM)
+_RANDOM_ELSEWHERE = tuple(
+    (task, "random") for task in (*ROOMS, "digits") if (task, "random") not in RANDOM
+)
 _FEW = (("depth", "segmentation"), ("segmentation", "depth"), ("relighting", "segmentation"))
 
 METHODS: tuple[str, ...] = (

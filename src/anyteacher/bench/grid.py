@@ -60,8 +60,8 @@ class Grid:
         selection_seeds: Of the runs that choose.
         lrs: Learning rates, chosen for the student alone and kept.
         decays: Weight decays, likewise.
-        weights: Factors of each method's own weight.
-        taps: Which features.
+        weights: Factors of each method's own weight, chosen with the first tap and form.
+        taps: Which features, chosen with that weight, together with the form.
         forms: How they are compared, where the method allows it.
     """
 
@@ -148,14 +148,27 @@ class Grid:
         return cells
 
     def choices(self, arm: Arm, base: Choice) -> list[Choice]:
-        """What is chosen among for an arm, given what was chosen for the student alone."""
+        """What is chosen among first for an arm, given what was chosen for the student alone.
+
+        The weight, with the first tap and the first form.
+        """
         if arm.alone:
             return [Choice(lr, decay) for lr, decay in product(self.lrs, self.decays)]
-        forms = [form for form in self.forms if form in possible_forms(arm)]
-        return [
-            replace(base, weight=weight, tap=tap, form=form)
-            for weight, tap, form in product(self.weights, self.taps, forms)
-        ]
+        tap, form = self._places(arm)[0]
+        return [replace(base, weight=weight, tap=tap, form=form) for weight in self.weights]
+
+    def further_choices(self, arm: Arm, best: Choice) -> list[Choice]:
+        """What is tried then, given the best of those: the other taps and forms, with its weight.
+
+        Every arm has as many tries as any other whose method allows the same forms.
+        """
+        if arm.alone:
+            return []
+        return [replace(best, tap=tap, form=form) for tap, form in self._places(arm)[1:]]
+
+    def _places(self, arm: Arm) -> list[tuple[Tap, str]]:
+        possible = possible_forms(arm)
+        return list(product(self.taps, [form for form in self.forms if form in possible]))
 
 
 @dataclass(frozen=True)

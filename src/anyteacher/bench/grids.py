@@ -35,18 +35,29 @@ QUICK = Grid(
     tasks=("depth", "segmentation", "digits"),
     teachers=("depth", "segmentation"),
     methods=("inverted", "fitnet", REGULARISER),
-    scales=(Scale(64, Budget(200, val=64, test=256), 50, _DIGITS),),
+    scales=(Scale(64, Budget(300, val=256, test=1024), 50, _DIGITS),),
     student="small",
     teacher="large",
     teacher_images=4096,
-    teacher_budget=Budget(1000, batch=32, val=128, test=256),
-    teacher_lr=2e-3,
+    teacher_budget=Budget(2000, batch=32, val=256, test=1024),
+    teacher_lr=0.01,
     seeds=10,
     selection_seeds=2,
-    lrs=(0.002, 0.01),
+    lrs=(0.01, 0.03),
     decays=(0.05,),
     weights=(0.1, 1.0, 10.0),
-    taps=("deep",),
+    taps=("middle", "deep"),
+    forms=("own",),
+)
+
+MATRIX = replace(
+    QUICK,
+    name="matrix",
+    tasks=(*ROOMS, "digits"),
+    teachers=ROOMS,
+    methods=("inverted", REGULARISER),
+    seeds=5,
+    selection_seeds=1,
     forms=("own", "pooled"),
 )
 
@@ -63,13 +74,13 @@ FULL = Grid(
     also_trained=("small",),
     teacher_images=8192,
     teacher_budget=Budget(4000, batch=32, pixels=64, val=512, test=1024),
-    teacher_lr=2e-3,
+    teacher_lr=0.01,
     seeds=10,
     selection_seeds=2,
-    lrs=(0.001, 0.003, 0.01),
+    lrs=(0.003, 0.01, 0.03),
     decays=(0.01, 0.1),
     weights=(0.1, 1.0, 10.0),
-    taps=("deep", "middle"),
+    taps=("middle", "deep"),
     forms=("own", "pooled", "pooled, batch"),
 )
 
@@ -120,7 +131,7 @@ TEACHER_FREE = Grid(
     forms=("own",),
 )
 
-GRIDS = {grid.name: grid for grid in (QUICK, FULL, GPU, TEACHER_FREE)}
+GRIDS = {grid.name: grid for grid in (QUICK, MATRIX, FULL, GPU, TEACHER_FREE)}
 """By name."""
 
 

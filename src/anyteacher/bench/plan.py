@@ -1,9 +1,10 @@
 """What is to be run next, found from the records alone: so a grid goes on wherever it stopped.
 
 Teachers come first, and the student alone, for each of whose choices every selection seed is run.
-Then the same for every other arm, with the learning rate of the student alone. Then the comparison,
-each arm with what was best for it on the validation data. The test data are read in the comparison
-alone, and for the scores of the teachers, which nothing is chosen by.
+Then every other arm, with the learning rate of the student alone: first its weight, and with the
+best weight its tap and form. Then the comparison, each arm with what was best for it on the
+validation data. The test data are read in the comparison alone, and for the scores of the teachers,
+which nothing is chosen by.
 """
 
 import math
@@ -45,7 +46,10 @@ class Plan:
     @property
     def count(self) -> int:
         """How many runs there are in all, whatever will be chosen."""
-        options = sum(len(self.grid.choices(arm, Choice())) for arm in self.arms)
+        options = sum(
+            len(self.grid.choices(arm, Choice())) + len(self.grid.further_choices(arm, Choice()))
+            for arm in self.arms
+        )
         compared = sum(seeds for _, seeds in self.arms.values())
         return len(self.teachers) + options * self.grid.selection_seeds + compared
 
@@ -55,7 +59,13 @@ class Plan:
 
     def selection(self, arm: Arm) -> list[Cell]:
         """The runs among which an arm's settings are chosen; none while it waits for others."""
-        choices = self._choices(arm)
+        tries = self._tries(arm, self._choices(arm))
+        best = self._best(tries)
+        if best is not None:
+            tries += self._tries(arm, self.grid.further_choices(arm, best))
+        return tries
+
+    def _tries(self, arm: Arm, choices: list[Choice]) -> list[Cell]:
         seeds = range(SELECTION_SEED, SELECTION_SEED + self.grid.selection_seeds)
         return [self._cell("selection", arm, choice, seed) for choice in choices for seed in seeds]
 
@@ -79,20 +89,23 @@ class Plan:
         did, neither is the arm ever compared.
         """
         if arm not in self._chosen:
-            self._chosen[arm] = self._best(arm)
+            self._chosen[arm] = self._best(self.selection(arm))
         return self._chosen[arm]
 
-    def _best(self, arm: Arm) -> Choice | None:
+    def _best(self, cells: list[Cell]) -> Choice | None:
+        """The best of the settings that were tried; None where a try is missing or all diverged."""
         values: dict[Choice, list[float]] = {}
-        for cell in self.selection(arm):
+        for cell in cells:
             record = self.records.get(cell.key)
             if record is None:
                 return None
             values.setdefault(cell.choice, []).append(record.validated)
-        sign = 1 if problem(arm.task).mode == "max" else -1
-        means = {choice: sign * fmean(found) for choice, found in values.items()}
+        means = {choice: fmean(found) for choice, found in values.items()}
         known = [choice for choice, mean in means.items() if not math.isnan(mean)]
-        return max(known, key=means.__getitem__, default=None)
+        if not known:
+            return None
+        best = max if problem(cells[0].arm.task).mode == "max" else min
+        return best(known, key=means.__getitem__)
 
     def _choices(self, arm: Arm) -> list[Choice]:
         scale = self.arms[arm][0]

@@ -15,7 +15,7 @@ from anyteacher.data.pairs import PairsData
 from anyteacher.data.rooms import RoomsData, RoomsDataset, write_contact_sheet
 from anyteacher.data.source import ImageData, ImageDataset, Source
 from anyteacher.data.unpaired import UnpairedData
-from anyteacher.data.voc import VOCData
+from anyteacher.data.voc import VOCData, VOCPresenceData
 
 __all__ = [
     "ADE20KData",
@@ -41,6 +41,7 @@ __all__ = [
     "Source",
     "UnpairedData",
     "VOCData",
+    "VOCPresenceData",
     "collate",
     "write_contact_sheet",
 ]

@@ -1,5 +1,6 @@
 """Which part of a picture is seen, and how that varies: the geometry, before any pixel is moved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
 from typing import Literal
@@ -55,6 +56,31 @@ class Augmentation:
             )
 
 
+def check_kept(augmentation: Augmentation | None, targets: Sequence[str]) -> None:
+    """Refuses an augmentation that would make the targets wrong.
+
+    Args:
+        augmentation: What varies, if anything.
+        targets: The keys of a sample that something is learned from.
+
+    Raises:
+        ConfigError: when it stretches pictures with `normals`, or varies the colours of those that
+            a `target` is to be made of.
+    """
+    if augmentation is None:
+        return
+    if "normals" in targets and augmentation.ratio != (1, 1):
+        raise ConfigError(
+            "Normals do not survive that a picture is stretched. Leave the augmentation's ratio at "
+            f"(1, 1); got {augmentation.ratio}."
+        )
+    if "target" in targets and augmentation.color:
+        raise ConfigError(
+            "Colours that vary would part an image from the one to be made of it. Leave the "
+            f"augmentation's color at 0; got {augmentation.color}."
+        )
+
+
 @dataclass(frozen=True)
 class View:
     """Where a part of a picture comes to lie in a picture of another size.
@@ -74,6 +100,23 @@ class View:
     zoom: float = 1.0
     mirrored: bool = False
     color: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def extent(self, whole: Sequence[int]) -> tuple[int, int, int, int]:
+        """Where a box of the picture lies in the view, if that is not mirrored.
+
+        Args:
+            whole: Top, left, height, width in pixels of the picture; it may be larger than that.
+
+        Returns:
+            Likewise in pixels of the view, whole ones.
+
+        >>> fixed_view((100, 200), (50, 50), "crop").extent((0, 0, 100, 200))
+        (0, -25, 50, 100)
+        """
+        scales = [self.spot[i + 2] / self.part[i + 2] for i in range(2)]
+        top, left = (self.spot[i] + (whole[i] - self.part[i]) * scales[i] for i in range(2))
+        height, width = (whole[i + 2] * scales[i] for i in range(2))
+        return round(top), round(left), round(height), round(width)
 
 
 def check_view(size: tuple[int, int], fit: str) -> None:

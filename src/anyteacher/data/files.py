@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from anyteacher.data.source import Sample, Source
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 from anyteacher.facts import IGNORE
 from anyteacher.images import SUFFIXES, read_labels, read_pixels
 
@@ -64,11 +64,18 @@ def names_in(folder: Path, ending: str | None = None) -> list[str]:
         ending: How their names end; by default as those of images do.
 
     Raises:
-        DataError: when there is none.
+        DataError: when there is none, or a link leads back to where it is.
     """
     found = []
     for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            link = Path(where, name)
+            if link.is_symlink() and Path(where).resolve().is_relative_to(link.resolve()):
+                raise DataError(
+                    f"'{link}' is a link to a folder that it lies in, so its files would be found "
+                    "again and again. Remove it."
+                )
         inside = os.path.relpath(where, folder)
         for name in files:
             wanted = name.endswith(ending) if ending else Path(name).suffix.lower() in SUFFIXES
@@ -107,7 +114,8 @@ def partners(names: Sequence[str], folder: Path) -> list[str]:
         folder: The other one.
 
     Raises:
-        DataError: when one has no partner, or two that differ in their ending alone.
+        DataError: when one has no partner, or two that differ in their ending alone; and when two
+            have the same one.
     """
     by_stem: dict[str, str] = {}
     for name in names_in(folder):
@@ -121,6 +129,13 @@ def partners(names: Sequence[str], folder: Path) -> list[str]:
             f"{len(missing)} of {len(names)} images have no file of the same name in '{folder}'; "
             f"the first is {missing[0]}."
         )
+    first: dict[str, str] = {}
+    for name, stem in zip(names, stems, strict=True):
+        if first.setdefault(stem, name) != name:
+            raise DataError(
+                f"Both {first[stem]} and {name} would belong to '{folder / by_stem[stem]}'. Which "
+                "one is meant?"
+            )
     return [by_stem[stem] for stem in stems]
 
 
@@ -159,7 +174,19 @@ class Relabel:
 
 
 def same_labels(classes: int, ignore: int = IGNORE) -> dict[int, int]:
-    """The table of labels that are numbered from 0 already."""
+    """The table of labels that are numbered from 0 already.
+
+    Args:
+        classes: How many there are, from 1 to 255: files have 256 values, and one of them is none.
+        ignore: The value of no class.
+
+    Raises:
+        ConfigError: when files of labels cannot hold them.
+    """
+    if not 1 <= classes <= IGNORE:
+        raise ConfigError(f"Masks hold 1 to {IGNORE} classes, not {classes}.")
+    if not 0 <= ignore <= 255:
+        raise ConfigError(f"The value of pixels of no class (ignore) is 0 to 255, not {ignore}.")
     return {ignore: IGNORE, **{i: i for i in range(classes) if i != ignore}}
 
 
@@ -169,16 +196,16 @@ class FileSource(Source):
     Args:
         images: The images.
         targets: For each key the files, as many, and how one of them is read.
-        labels: For each image its class, if it has one.
+        values: What needs no file, such as `label`, by its key: a row for each image.
     """
 
     def __init__(
         self,
         images: Sequence[Path],
         targets: Mapping[str, tuple[Sequence[Path], Reader]] | None = None,
-        labels: Int[Tensor, " n"] | None = None,
+        values: Mapping[str, Shaped[Tensor, "n ..."]] | None = None,
     ) -> None:
-        self.images, self.targets, self.labels = images, dict(targets or {}), labels
+        self.images, self.targets, self.values = images, dict(targets or {}), dict(values or {})
 
     def __len__(self) -> int:
         return len(self.images)
@@ -207,6 +234,5 @@ class FileSource(Source):
         sample = {"image": read_pixels(self.images[index])}
         for key, (paths, reader) in self.targets.items():
             sample[key] = reader(paths[index])
-        if self.labels is not None:
-            sample["label"] = self.labels[index].long()
+        sample.update({key: rows[index] for key, rows in self.values.items()})
         return sample

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyteacher.data.augmentation import Augmentation
+from anyteacher.data.augmentation import Augmentation, check_kept
 from anyteacher.data.files import (
     FileSource,
     Paths,
@@ -15,7 +15,7 @@ from anyteacher.data.files import (
     partners,
     same_labels,
 )
-from anyteacher.data.readers import read_metres, read_normals
+from anyteacher.data.readers import check_metres, read_metres, read_normals
 from anyteacher.data.source import ImageData, Source, Split
 from anyteacher.errors import ConfigError
 from anyteacher.facts import IGNORE, Facts
@@ -31,8 +31,8 @@ class FoldersData(ImageData):
 
     Each split is a folder with `images`, and, of what is wanted, `masks` (grey or palette images
     whose values are classes), `depth` (16-bit grey PNG) and `normals` (colours from -1 to 1 along x
-    to the right, y down and z forward), under the same names but for their ending. Without a folder
-    `test` the validation pictures test.
+    to the right, y down and z forward; unknown where black, white or grey), under the same names
+    but for their ending. Without a folder `test` the validation pictures test.
 
     Args:
         root: Folder with `train` and `val`.
@@ -47,7 +47,7 @@ class FoldersData(ImageData):
         **common: As for `ImageData`.
 
     Raises:
-        ConfigError: when nothing is wanted beside the images.
+        ConfigError: when nothing is wanted beside the images, or what cannot be.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class FoldersData(ImageData):
             table = Relabel(same_labels(classes, ignore), f"a data set of {classes} classes")
             self.readers["segmentation"] = ("masks", table)
         if max_depth is not None:
-            reader = partial(read_metres, scale=depth_scale, max_depth=max_depth)
+            check_metres(max_depth, depth_scale)
+            reader = partial(read_metres, scale=depth_scale)
             self.readers["depth"] = ("depth", reader)
         if normals:
             self.readers["normals"] = ("normals", read_normals)
@@ -79,6 +80,7 @@ class FoldersData(ImageData):
                 "Folders of images alone teach nothing. Set classes for masks, max_depth for "
                 "depth, or normals."
             )
+        check_kept(augmentation, tuple(self.readers))
 
     def facts(self) -> Facts:
         """What is wanted, with the classes and the depth that were set."""

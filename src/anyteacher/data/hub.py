@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from anyteacher.data.augmentation import Augmentation
+from anyteacher.data.augmentation import Augmentation, check_kept
 from anyteacher.data.files import Reader, Relabel, same_labels
-from anyteacher.data.readers import read_metres
+from anyteacher.data.readers import check_metres, read_metres
 from anyteacher.data.source import ImageData, Sample, Source, Split
 from anyteacher.errors import ConfigError, DataError, did_you_mean, require
 from anyteacher.facts import IGNORE, Facts
@@ -19,7 +19,9 @@ from anyteacher.normalization import IMAGENET, ImageNorm
 
 AUGMENTATION = Augmentation(zoom=(1.0, 1.5))
 
-_KEYS = ("image", "target", "label", "segmentation", "depth")
+_KEYS = ("image", "target", "label", "presence", "segmentation", "depth")
+_CLASSES = ("label", "presence", "segmentation")
+_NUMBERS = ("label", "presence")  # the keys that are no pictures
 
 
 class _Stored(io.BytesIO):
@@ -52,8 +54,7 @@ class HubSource(Source):
         readers: Mapping[str, Reader],
         classes: int | None,
     ) -> None:
-        kind = require("datasets").Image
-        self.table, self._name, self.columns = table, name, dict(columns)
+        self._name, self.columns = name, dict(columns)
         self.readers, self.classes = dict(readers), classes
         for key, column in columns.items():
             if column not in table.column_names:
@@ -61,15 +62,31 @@ class HubSource(Source):
                     f"{name} has no column '{column}' for {key}. "
                     f"{did_you_mean(column, table.column_names)}"
                 )
-            if key != "label":
+        # Others are neither decoded, nor is there harm in a broken picture of theirs.
+        self.table = table.select_columns(sorted(set(columns.values())))
+        for key, column in columns.items():
+            feature = table.features[column]
+            if key in _NUMBERS:
+                self._check_classes(feature if key == "label" else getattr(feature, "feature", 0))
+            else:
+                self._check_pictures(column, feature)
                 # Its files are read here, so that a broken one is named.
-                self.table = self.table.cast_column(column, kind(decode=False))
-        feature = table.features.get(columns.get("label", ""), None)
-        theirs = getattr(feature, "num_classes", classes)
-        if theirs != classes:
+                self.table = self.table.cast_column(column, _pictures()(decode=False))
+
+    def _check_classes(self, feature: Any) -> None:
+        theirs = getattr(feature, "num_classes", self.classes)
+        if theirs != self.classes:
             raise ConfigError(
-                f"{name} has {theirs} classes, and the data is set to {classes}. Set the classes "
-                f"of data, task and student to {theirs}."
+                f"{self._name} has {theirs} classes, and the data is set to {self.classes}. Set "
+                f"the classes of data, task and student to {theirs}."
+            )
+
+    def _check_pictures(self, column: str, feature: Any) -> None:
+        files = isinstance(feature, _pictures())
+        if not files and getattr(feature, "dtype", "") not in ("string", "binary"):
+            raise ConfigError(
+                f"{self._name}, column '{column}' holds no pictures, but {feature}. Name a column "
+                "of images, or of the paths of their files."
             )
 
     def __len__(self) -> int:
@@ -86,15 +103,30 @@ class HubSource(Source):
 
     def _value(self, key: str, value: Any, index: int) -> torch.Tensor:
         name = f"{self.name(index)}, column '{self.columns[key]}'"
-        if value is None:
+        if value is None or (isinstance(value, dict) and not any(value.values())):
             raise DataError(f"{name} is empty.")
-        if key != "label":
+        if key not in _NUMBERS:
             content = value["bytes"]
             file: Any = Path(value["path"]) if content is None else _Stored(content, name)
             return self.readers[key](file)
-        if self.classes is None or not 0 <= value < self.classes:
-            raise DataError(f"{name} is {value}, which is no class of {self.classes}.")
-        return torch.tensor(int(value))
+        numbers = [value] if key == "label" else value
+        if not isinstance(numbers, list):
+            raise DataError(f"{name} is {value!r}, which is no list of classes.")
+        for number in numbers:
+            # True and False are whole numbers to Python.
+            whole = isinstance(number, int) and not isinstance(number, bool)
+            if not whole or self.classes is None or not 0 <= number < self.classes:
+                raise DataError(f"{name} is {value!r}, which is no class of {self.classes}.")
+        if key == "label":
+            return torch.tensor(numbers[0])
+        presence = torch.zeros(self.classes or 0)
+        presence[numbers] = 1
+        return presence
+
+
+def _pictures() -> Any:
+    """The type of columns of pictures."""
+    return require("datasets").Image
 
 
 class HubData(ImageData):
@@ -103,13 +135,14 @@ class HubData(ImageData):
     Args:
         name: Name on the Hub (`owner/name`), a folder in a format that `datasets.load_dataset`
             reads, or one that `DatasetDict.save_to_disk` wrote.
-        columns: The column of each key; of `image`, and of `target`, `label`, `segmentation` (an
-            image whose values are classes) or `depth` (a 16-bit grey image).
+        columns: The column of each key; of `image`, and of `target`, `label`, `presence` (a list of
+            classes), `segmentation` (an image whose values are classes) or `depth` (a 16-bit grey
+            image).
         subset: Which of its configurations, if it has several.
         train_split: The split to train on.
         val_split: The one to validate on.
         test_split: The one to test on.
-        classes: Of labels or masks.
+        classes: Of labels, lists of them or masks.
         ignore: The value of pixels of no class.
         max_depth: Farther depth, in metres, is taken for unknown; needed with depth.
         depth_scale: Steps of the depth's files that make a metre; None where they say it.
@@ -150,20 +183,24 @@ class HubData(ImageData):
                 f"Name the columns of the image and of a target, out of {', '.join(_KEYS)}; got "
                 f"{columns}."
             )
-        if ("label" in columns or "segmentation" in columns) and classes is None:
+        if classes is None and any(key in columns for key in _CLASSES):
             raise ConfigError("Set the number of classes of the labels.")
+        if classes is not None and classes < 1:
+            raise ConfigError(f"There is at least 1 class, not {classes}.")
+        check_kept(augmentation, tuple(columns))
         if "depth" in columns and max_depth is None:
             raise ConfigError("Set max_depth, in metres, for depth.")
         self.readers: dict[str, Reader] = {"image": read_pixels, "target": read_pixels}
-        if classes is not None:
+        if classes is not None and "segmentation" in columns:
             self.readers["segmentation"] = Relabel(same_labels(classes, ignore), name)
         if max_depth is not None:
-            self.readers["depth"] = partial(read_metres, scale=depth_scale, max_depth=max_depth)
+            check_metres(max_depth, depth_scale)
+            self.readers["depth"] = partial(read_metres, scale=depth_scale)
 
     def facts(self) -> Facts:
         """What was named, with the classes and the depth that were set."""
         targets = tuple(key for key in self.columns if key != "image")
-        labels = [key for key in targets if key in ("label", "segmentation")]
+        labels = [key for key in targets if key in _CLASSES]
         classes = {key: self.classes for key in labels if self.classes is not None}
         depth = self.max_depth if "depth" in targets else None
         norm = ImageNorm() if "target" in targets else IMAGENET

@@ -71,39 +71,47 @@ class ImageNetData(ImageData):
         """A split; "test" is "val" where there is no such folder."""
         part = split if split != "test" or (self.root / "test").is_dir() else "val"
         folder, classes = need_folder(self.root / part, LAYOUT), self.names()
-        if part == "val" and (self.root / _DEVKIT).is_dir() and not any(_folders(folder)):
-            return self._by_devkit(folder, classes)
-        number = {name: place for place, name in enumerate(classes)}
         files = names_in(folder)
+        if part == "val" and not any("/" in file for file in files):
+            return self._by_devkit(folder, files, classes)
+        number = {name: place for place, name in enumerate(classes)}
         labels = [number.get(file.partition("/")[0], -1) for file in files]
         if -1 in labels:
             wrong = folder / files[labels.index(-1)]
             raise DataError(f"'{wrong}' lies in the folder of no class of '{self.root / 'train'}'.")
-        return FileSource(Paths(folder, files), labels=torch.tensor(labels))
+        return FileSource(Paths(folder, files), values={"label": torch.tensor(labels)})
 
-    def _by_devkit(self, folder: Path, classes: list[str]) -> Source:
+    def _by_devkit(self, folder: Path, files: list[str], classes: list[str]) -> Source:
         """The validation images in one folder; the devkit numbers the classes in its own way."""
-        devkit, files = self.root / _DEVKIT, names_in(folder)
+        devkit = need_folder(self.root / _DEVKIT, LAYOUT)
         truth = lines_of(devkit / "ILSVRC2012_validation_ground_truth.txt")
         if len(truth) != len(files):
             raise DataError(
                 f"'{folder}' holds {len(files)} images, and the devkit classes of {len(truth)}."
             )
+        places = [_numbered(folder / file, len(truth)) - 1 for file in files]
         numbers = {
             key: classes.index(name) for key, name in _synsets(devkit).items() if name in classes
         }
         try:
-            labels = [numbers[int(key)] for key in truth]
+            labels = [numbers[int(truth[place])] for place in places]
         except (KeyError, ValueError) as error:
             raise DataError(
                 f"The devkit in '{devkit}' gives an image the class {error}, of which there is "
                 f"no folder in '{self.root / 'train'}'."
             ) from error
-        return FileSource(Paths(folder, files), labels=torch.tensor(labels))
+        return FileSource(Paths(folder, files), values={"label": torch.tensor(labels)})
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if entry.is_dir()]
+def _numbered(path: Path, count: int) -> int:
+    """The number of a validation image, from 1, which is that of its line in the devkit."""
+    digits = path.stem.rpartition("_")[2]
+    if not (digits.isdecimal() and 1 <= int(digits) <= count):
+        raise DataError(
+            f"'{path}' has no number from 1 to {count} at the end of its name, by which the devkit "
+            "knows its class."
+        )
+    return int(digits)
 
 
 def _synsets(devkit: Path) -> dict[int, str]:

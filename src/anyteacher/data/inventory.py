@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from anyteacher.facts import IGNORE
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 _LABELS = 256
-_LABEL_KEYS = ("label", "segmentation")
+LABEL_KEYS = ("label", "presence", "segmentation")
+"""The keys of a sample that hold numbers of classes."""
 
 
 @dataclass
@@ -30,10 +32,13 @@ class Inventory:
         largest: The greatest.
         labels: For each key that holds labels, how often each occurs, by number (256, but more
             where images have labels beyond); at 255 of `segmentation`, the pixels of no class.
-        nearest: The least known depth in metres.
-        farthest: The greatest.
-        known: Pixels of known depth.
+        nearest: The least depth of the files, in metres.
+        farthest: The greatest, also where it is beyond what is used.
+        known: Pixels of known depth that is used.
         pixels: Pixels that have a depth at all.
+        normals: Pixels that have a normal at all.
+        directed: Those whose normal is known.
+        facing: Those of them whose normal points to the camera, as those of what is seen do.
         broken: What is wrong with samples that cannot be read, with their files.
     """
 
@@ -41,10 +46,13 @@ class Inventory:
     smallest: tuple[int, int] = (1 << 30, 1 << 30)
     largest: tuple[int, int] = (0, 0)
     labels: dict[str, Int[Tensor, " classes"]] = field(default_factory=dict)
-    nearest: float = float("inf")
+    nearest: float = inf
     farthest: float = 0.0
     known: int = 0
     pixels: int = 0
+    normals: int = 0
+    directed: int = 0
+    facing: int = 0
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: "Inventory") -> None:
@@ -61,6 +69,8 @@ class Inventory:
         self.nearest = min(self.nearest, other.nearest)
         self.farthest = max(self.farthest, other.farthest)
         self.known, self.pixels = self.known + other.known, self.pixels + other.pixels
+        self.normals += other.normals
+        self.directed, self.facing = self.directed + other.directed, self.facing + other.facing
         self.broken += other.broken
 
     def classes(self, key: str) -> list[int]:
@@ -83,8 +93,8 @@ def _each(choose: Any, a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int
 class _Looks(Dataset[Inventory]):
     """The inventory of each sample alone, made in whatever process reads it."""
 
-    def __init__(self, samples: Source | Dataset[Any]) -> None:
-        self.samples = samples
+    def __init__(self, samples: Source | Dataset[Any], max_depth: float) -> None:
+        self.samples, self.max_depth = samples, max_depth
 
     def __len__(self) -> int:
         return len(self.samples)  # type: ignore[arg-type]
@@ -99,26 +109,35 @@ class _Looks(Dataset[Inventory]):
         except DataError as error:
             return Inventory(1, broken=[str(error)])
         found = Inventory(1, size, size)
-        for key in _LABEL_KEYS:
+        for key in LABEL_KEYS:
             if key in sample:
-                found.labels[key] = sample[key].flatten().long().bincount(minlength=_LABELS)
+                values = sample[key].flatten().long()
+                numbers = values.nonzero().flatten() if key == "presence" else values
+                found.labels[key] = numbers.bincount(minlength=_LABELS)
         if "depth" in sample:
             depth = sample["depth"]
-            known = depth[depth > 0]
-            found.known, found.pixels = known.numel(), depth.numel()
-            if found.known:
-                found.nearest, found.farthest = float(known.min()), float(known.max())
+            measured = depth[depth > 0]
+            found.known, found.pixels = int((measured <= self.max_depth).sum()), depth.numel()
+            if measured.numel():
+                found.nearest, found.farthest = float(measured.min()), float(measured.max())
+        if "normals" in sample:
+            known = sample["normals"].abs().amax(0) > 0
+            found.normals, found.directed = known.numel(), int(known.sum())
+            found.facing = int((sample["normals"][2] < 0).sum())
         return found
 
 
-def inventories(samples: Source | Dataset[Any], num_workers: int = 0) -> Iterator[Inventory]:
+def inventories(
+    samples: Source | Dataset[Any], num_workers: int = 0, *, max_depth: float | None = None
+) -> Iterator[Inventory]:
     """The inventory of each sample, in order.
 
     Args:
         samples: As they are stored, or as they are seen.
         num_workers: Processes that read them.
+        max_depth: Farther depth, in metres, is not used; None for none.
     """
-    looks = _Looks(samples)
+    looks = _Looks(samples, inf if max_depth is None else max_depth)
     yield from DataLoader(looks, batch_size=None, num_workers=num_workers)
 
 

@@ -4,8 +4,9 @@ from abc import ABC
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from anyteacher.data.augmentation import Augmentation
+from anyteacher.data.augmentation import Augmentation, check_kept
 from anyteacher.data.files import FileSource, Paths, Relabel, names_in, need_folder, partners
+from anyteacher.data.readers import check_metres
 from anyteacher.data.source import ImageData, Source
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
@@ -78,6 +79,7 @@ class DepthData(ImageData, ABC):
         **common: Any,
     ) -> None:
         super().__init__(size, augmentation, **common)
+        check_metres(max_depth)
         self.root, self.max_depth = Path(root), max_depth
 
     def facts(self) -> Facts:
@@ -96,7 +98,7 @@ class DrawnData(ImageData, ABC):
         **common: As for `ImageData`.
 
     Raises:
-        ConfigError: for another direction.
+        ConfigError: for another direction, or colours that vary where there are pairs.
     """
 
     def __init__(
@@ -113,3 +115,4 @@ class DrawnData(ImageData, ABC):
                 f"No direction '{direction}'. {did_you_mean(direction, ('AtoB', 'BtoA'))}"
             )
         self.root, self.direction = Path(root), direction
+        check_kept(self.augmentation, self.facts().targets)

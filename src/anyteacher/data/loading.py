@@ -253,6 +253,8 @@ class DataModule(LightningDataModule, ABC):  # type: ignore[misc]
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"The batch size must be at least 1; got {batch_size}.")
+        if num_workers < 0:
+            raise ConfigError(f"num_workers must be 0 or more; got {num_workers}.")
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self._loader: ResumableLoader | None = None
         self._saved: dict[str, int] = {}

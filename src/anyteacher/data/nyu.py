@@ -48,7 +48,6 @@ class LabeledSource(Source):
     Args:
         path: The file; it is HDF5.
         places: Which pictures, from 0.
-        max_depth: Farther depth, in metres, is taken for unknown.
         classes: What each of its labels becomes, from 0 for none; None to leave them out.
 
     Raises:
@@ -59,16 +58,20 @@ class LabeledSource(Source):
         self,
         path: Path,
         places: Int[np.ndarray[Any, Any], " n"],
-        max_depth: float,
         classes: Tensor | None = None,
     ) -> None:
-        self.path, self.places, self.max_depth, self.classes = path, places, max_depth, classes
+        self.path, self.places, self.classes = path, places, classes
+        if not len(places):
+            raise DataError(f"'{SPLITS}' lists no pictures of '{path}'.")
         with self._open() as file:
-            count = len(file["images"])
-        if not 0 <= places.min() <= places.max() < count:
+            counts = {key: len(file[key]) for key in self._keys()}
+        if len(set(counts.values())) > 1:
+            raise DataError(f"'{path}' holds other numbers of each kind of picture: {counts}.")
+        count = counts["images"]
+        beyond = places[(places < 0) | (places >= count)]
+        if len(beyond):
             raise DataError(
-                f"'{path}' holds {count} pictures, and '{SPLITS}' asks for number "
-                f"{places.max() + 1}."
+                f"'{path}' holds {count} pictures, and '{SPLITS}' asks for number {beyond[0] + 1}."
             )
 
     def __len__(self) -> int:
@@ -77,6 +80,9 @@ class LabeledSource(Source):
     def name(self, index: int) -> str:
         """The file and the number of a picture, counted from 1 as MATLAB does."""
         return f"{self.path}, picture {int(self.places[index]) + 1}"
+
+    def _keys(self) -> tuple[str, ...]:
+        return ("images", "depths") if self.classes is None else ("images", "depths", "labels")
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -93,7 +99,7 @@ class LabeledSource(Source):
         with self._open() as file:
             image, depth = _upright(file["images"][place]), _upright(file["depths"][place])
             labels = None if self.classes is None else _upright(file["labels"][place]).int()
-        sample = {"image": image, "depth": known_depth(depth[None].float(), self.max_depth)}
+        sample = {"image": image, "depth": known_depth(depth[None].float())}
         if self.classes is not None and labels is not None:
             if int(labels.max()) >= len(self.classes):
                 raise DataError(
@@ -135,14 +141,21 @@ class NYUv2Data(DepthData):
         places = read_matlab(self.root / SPLITS, key).astype(np.int64) - 1
         classes = None
         if (self.root / MAPPING).is_file():
-            gathered = read_matlab(self.root / MAPPING, "mapClass").astype(np.int64) - 1
-            classes = torch.tensor([IGNORE, *gathered.tolist()], dtype=torch.uint8)
-        return LabeledSource(self.root / LABELED, places, self.max_depth, classes)
+            gathered = read_matlab(self.root / MAPPING, "mapClass")
+            wrong = sorted(set(gathered.tolist()) - set(range(CLASSES + 1)))
+            if wrong:
+                raise DataError(
+                    f"'{self.root / MAPPING}' gathers labels to {wrong[:5]}. Its classes go from 1 "
+                    f"to {CLASSES}, and 0 is none."
+                )
+            numbers = [IGNORE if number == 0 else int(number) - 1 for number in gathered]
+            classes = torch.tensor([IGNORE, *numbers], dtype=torch.uint8)
+        return LabeledSource(self.root / LABELED, places, classes)
 
 
-def read_bytes(path: Path, *, max_depth: float) -> Float[Tensor, "1 h w"]:
+def read_bytes(path: Path) -> Float[Tensor, "1 h w"]:
     """Depth of the training files of the folders: 8 bits, of which 255 are 10 m."""
-    return known_depth(read_labels(path)[None].float() * (10 / 255), max_depth)
+    return known_depth(read_labels(path)[None].float() * (10 / 255))
 
 
 class NYUv2FoldersData(DepthData):
@@ -171,9 +184,9 @@ class NYUv2FoldersData(DepthData):
             raise DataError(f"'{path}' lists pairs of image and depth, and has {','.join(wrong)}.")
         images, depths = (Paths(self.root, names) for names in zip(*rows, strict=True))
         if split == "train":
-            reader: Reader = partial(read_bytes, max_depth=self.max_depth)
+            reader: Reader = read_bytes
         else:
-            reader = partial(read_metres, scale=1000, max_depth=self.max_depth)
+            reader = partial(read_metres, scale=1000)
         source = FileSource(images, {"depth": (depths, reader)})
         source.check_exist()
         return source

@@ -62,7 +62,9 @@ class PairsData(DrawnData):
 
     def source(self, split: Split) -> Source:
         """A split."""
-        apart = (self.root / "A").is_dir() and (self.root / "B").is_dir()
+        kinds = [(self.root / kind).is_dir() for kind in "AB"]
+        # Where one of them is missing and nothing else is there, it is what is asked for.
+        apart = all(kinds) or (any(kinds) and not (self.root / "train").is_dir())
         within = self.root / "A" if apart else self.root
         other = {"train": "train", "val": "test", "test": "val"}[split]
         part = split if (within / split).is_dir() else other

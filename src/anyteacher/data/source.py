@@ -17,6 +17,7 @@ from anyteacher.data.augmentation import (
     fixed_view,
 )
 from anyteacher.data.loading import Batch, DataModule, Place
+from anyteacher.data.readers import known_depth
 from anyteacher.errors import ConfigError, DataError, require
 from anyteacher.normalization import ImageNorm
 
@@ -45,9 +46,11 @@ class Source(ABC):
         """A sample as plain tensors.
 
         `image` (3, h, w), uint8, and of the others those that the data set has: `segmentation`
-        (h, w), uint8, 255 where no class is known; `depth` (1, h, w) in metres, 0 where unknown;
-        `normals` (3, h, w), unit, zero where unknown; `label` (), int64; `target` (3, h, w), uint8,
-        the picture to be made of the image.
+        (h, w), uint8, 255 where no class is known; `depth` (1, h, w) in metres, however
+        far, 0 where unknown; `normals` (3, h, w), unit, zero where unknown; `label` (), int64;
+        `presence` (classes,), 1 where the image shows the class and else 0; `target` (3, h, w),
+        uint8, the picture to be made of the image. Where depth is cut out of a larger picture,
+        `extent` (4,), int64, says where that lies: top, left, height and width, in pixels.
 
         Raises:
             DataError: when a file is missing, broken or not what it should be, with its path.
@@ -110,6 +113,7 @@ class ImageDataset(Dataset[Batch]):
         augmentation: What varies; None for the view of validation.
         norm: Whose mean is the colour of what is outside of a picture.
         seed: Of what varies.
+        max_depth: Farther depth of the files, in metres, is taken for unknown; None for none.
     """
 
     def __init__(
@@ -121,11 +125,13 @@ class ImageDataset(Dataset[Batch]):
         augmentation: Augmentation | None = None,
         norm: ImageNorm | None = None,
         seed: int = 0,
+        max_depth: float | None = None,
     ) -> None:
         check_view(size, fit)
         require("torchvision")
         self.source, self.size, self.fit = source, size, fit
         self.augmentation, self.seed, self.norm = augmentation, seed, norm or ImageNorm()
+        self.max_depth = max_depth
 
     def __len__(self) -> int:
         return len(self.source)
@@ -137,13 +143,19 @@ class ImageDataset(Dataset[Batch]):
         # It needs torchvision, which takes a second to import.
         transforms: Any = importlib.import_module("anyteacher.data.transforms")
         sample = self.source.read(index)
+        if "depth" in sample and self.max_depth is not None:
+            sample["depth"] = known_depth(sample["depth"], self.max_depth)
         picture = height_and_width(sample, self.source.name(index))
         if self.augmentation is None:
             view = fixed_view(picture, self.size, self.fit)
         else:
             random = np.random.default_rng((self.seed, getattr(index, "epoch", 0), index))
             view = drawn_view(picture, self.size, self.fit, self.augmentation, random)
+        whole = sample.pop("extent", torch.tensor([0, 0, *picture]))
         moved: Batch = transforms.apply(view, sample, self.norm)
+        if "depth" in moved and self.augmentation is None:
+            # Protocols measure depth in a part of the whole picture.
+            moved["extent"] = torch.tensor(view.extent(whole.tolist()))
         return {**moved, "index": torch.tensor(int(index))}
 
 
@@ -229,13 +241,15 @@ class ImageData(DataModule, ABC):
         return self._seen(self.part(split), split)
 
     def _seen(self, source: Source, split: Split) -> ImageDataset:
+        facts = self.facts()
         return ImageDataset(
             source,
             self.size,
             fit=self.fit,
             augmentation=self.augmentation if split == "train" else None,
-            norm=self.facts().norm,
+            norm=facts.norm,
             seed=self.seed,
+            max_depth=facts.max_depth,
         )
 
     def setup(self, stage: str) -> None:

@@ -1,12 +1,14 @@
 """Pictures and everything that belongs to their pixels, moved together (torchvision v2).
 
-Classes, depth and normals are kinds of `tv_tensors.Mask` with kernels of their own, so that
-torchvision's transforms treat them right, too: they are never mixed between pixels, which would
-make up depths and classes that nobody measured at the edges of things, and a resized pixel takes
-its value from under its own centre, where the picture has it. A plain mask of torchvision comes out
-up to half a pixel off.
+Classes, depth and normals are kinds of `tv_tensors.Mask` with kernels of their own: they are never
+mixed between pixels, which would make up depths and classes that nobody measured at the edges of
+things, and a resized pixel takes its value from under its own centre, where the picture has it. A
+plain mask of torchvision comes out up to half a pixel off. So torchvision's own resizes, flips and
+crops inside of a picture treat them right, too. Outside of a picture torchvision has zero, which of
+`Classes` is the first one: give its transforms a `fill` of 255 for them.
 """
 
+from math import inf
 from typing import Any
 
 import torch
@@ -72,10 +74,25 @@ def _resize(pixels: Any, size: Any, *_: Any, **__: Any) -> Any:
     return tv_tensors.wrap(nearest(_plain(pixels), (size[0], size[1])), like=pixels)
 
 
+def _resize_normals(normals: Any, size: Any, *_: Any, **__: Any) -> Any:
+    """As the others, if both sides are scaled alike, but for what whole pixels make of that."""
+    least, most = 0.0, inf
+    for old, new in zip(normals.shape[-2:], size or (), strict=False):
+        # A side is rounded to whole pixels, and becomes no less than one.
+        least = max(least, (new - 0.5) / (old + 0.5) if new > 1 else 0)
+        most = min(most, (new + 0.5) / (old - 0.5) if old > 1 else inf)
+    if least > most:
+        raise ConfigError(
+            "Normals do not survive that a picture is stretched. Leave the augmentation's ratio at "
+            "(1, 1)."
+        )
+    return _resize(normals, size)
+
+
 def _resized_crop(pixels: Any, *box: int, size: Any, **options: Any) -> Any:
     """Torchvision gives top, left, height and width of the box, by place or by name."""
     named = {key: options[key] for key in ("top", "left", "height", "width") if key in options}
-    return _resize(V.crop(pixels, *box, **named), size)
+    return V.resize(V.crop(pixels, *box, **named), size)
 
 
 def _mirrored(axis: int) -> Any:
@@ -98,7 +115,7 @@ def _refused(normals: Any, *_: Any, **__: Any) -> Any:
 
 
 for _kind in _PICKED:
-    V.register_kernel(V.resize, _kind)(_resize)
+    V.register_kernel(V.resize, _kind)(_resize_normals if _kind is Normals else _resize)
     V.register_kernel(V.resized_crop, _kind)(_resized_crop)
 V.register_kernel(V.horizontal_flip, Normals)(_mirrored(-1))
 V.register_kernel(V.vertical_flip, Normals)(_mirrored(-2))
@@ -123,7 +140,7 @@ def apply(view: View, sample: dict[str, Tensor], norm: ImageNorm) -> dict[str, T
         ConfigError: when the view is stretched and there are normals, or is coloured and the sample
             holds an image to be made from its own.
     """
-    _check(view, sample)
+    _check_colors(view, sample)
     colors = [float(round(255 * value)) for value in norm.mean]
     moved = {}
     for key, pixels in sample.items():
@@ -131,10 +148,10 @@ def apply(view: View, sample: dict[str, Tensor], norm: ImageNorm) -> dict[str, T
             moved[key] = pixels
             continue
         kind = KINDS[key]
-        seen = _move(view, kind(pixels), _OUTSIDE.get(kind, colors))
+        seen = _shown(view, kind(pixels))
         if key == "image":
             seen = _color(view, seen)
-        plain = _plain(seen)
+        plain = _plain(_placed(view, seen, _OUTSIDE.get(kind, colors)))
         if kind is tv_tensors.Image:
             plain = plain.float() / 255
             if key == "target":
@@ -147,15 +164,7 @@ def apply(view: View, sample: dict[str, Tensor], norm: ImageNorm) -> dict[str, T
     return moved
 
 
-def _check(view: View, sample: dict[str, Tensor]) -> None:
-    (_, _, *part), (_, _, *spot) = view.part, view.spot
-    across, down = spot[1] / part[1], spot[0] / part[0]
-    # Whole pixels alone make the two scales differ by one of them.
-    if "normals" in sample and abs(across / down - 1) > 2 / min(*part, *spot):
-        raise ConfigError(
-            "Normals do not survive that a picture is stretched. Leave the augmentation's ratio at "
-            "(1, 1)."
-        )
+def _check_colors(view: View, sample: dict[str, Tensor]) -> None:
     if "target" in sample and view.color != (1, 1, 1):
         raise ConfigError(
             "Colours that vary would part an image from the one to be made of it. Leave the "
@@ -163,11 +172,29 @@ def _check(view: View, sample: dict[str, Tensor]) -> None:
         )
 
 
-def _move(view: View, pixels: Any, outside: Any) -> Any:
-    down, right, height, width = view.spot
+def _resized(image: Any, size: tuple[int, int]) -> Any:
+    """An image of 8 bits, resized bilinearly and without aliases."""
+    if 1 not in (*image.shape[-2:], *size):
+        return V.resize(image, list(size), antialias=True)
+    # torch's kernel for 8 bits is wrong, or fails, where a side is a single pixel (2.14).
+    fine = V.resize(image.float(), list(size), antialias=True)
+    return tv_tensors.wrap(_plain(fine).round().clamp(0, 255).to(torch.uint8), like=image)
+
+
+def _shown(view: View, pixels: Any) -> Any:
+    """The part of a picture that is seen, as large as in the view."""
+    _, _, height, width = view.spot
     pixels = V.crop(pixels, *view.part)
-    if pixels.shape[-2:] != (height, width):
-        pixels = V.resize(pixels, [height, width], antialias=True)
+    if pixels.shape[-2:] == (height, width):
+        return pixels
+    if isinstance(pixels, tv_tensors.Image):
+        return _resized(pixels, (height, width))
+    return V.resize(pixels, [height, width])
+
+
+def _placed(view: View, pixels: Any, outside: Any) -> Any:
+    """What is seen at its place in the view."""
+    down, right, height, width = view.spot
     below, beyond = view.size[0] - down - height, view.size[1] - right - width
     if max(down, right, below, beyond):
         pixels = V.pad(pixels, [right, down, beyond, below], fill=outside)

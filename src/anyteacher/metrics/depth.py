@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -100,6 +100,23 @@ def depth_errors(
     return torch.stack(columns, dim=1)
 
 
+def _measured(
+    rules: Rules, target: Float[Tensor, "b 1 h w"], extent: Int[Tensor, "b 4"] | None
+) -> Bool[Tensor, "b 1 h w"]:
+    """Which pixels belong to the part of the whole picture that is measured."""
+    if extent is None:
+        extent = torch.tensor([[0, 0, *target.shape[-2:]]] * len(target))
+    measured = torch.zeros_like(target, dtype=torch.bool)
+    for inside, whole in zip(measured, extent.tolist(), strict=True):
+        top, left, height, width = whole
+        rows, columns = rules.part(height, width)
+        # What begins before the picture that is given would count from its end.
+        ends = [max(0, top + end) for end in (rows.start, rows.stop)]
+        sides = [max(0, left + end) for end in (columns.start, columns.stop)]
+        inside[:, slice(*ends), slice(*sides)] = True
+    return measured
+
+
 class DepthMetrics(Metric):
     """The nine usual depth metrics: computed for each image, then averaged over the images.
 
@@ -123,12 +140,21 @@ class DepthMetrics(Metric):
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(
-        self, prediction: Float[Tensor, "b 1 h w"], target: Float[Tensor, "b 1 h w"]
+        self,
+        prediction: Float[Tensor, "b 1 h w"],
+        target: Float[Tensor, "b 1 h w"],
+        extent: Int[Tensor, "b 4"] | None = None,
     ) -> None:
-        """Adds a batch: both in metres, the target zero or non-finite where unknown."""
-        rows, columns = self.rules.part(target.shape[-2], target.shape[-1])
-        prediction, target = prediction[..., rows, columns], target[..., rows, columns]
+        """Adds a batch.
+
+        Args:
+            prediction: Metres.
+            target: Metres, zero or non-finite where unknown.
+            extent: Where the whole picture of each lies in what is given of it: top, left, height
+                and width in pixels, as of `data.Source`; None where nothing is cut off.
+        """
         valid = valid_depth(target, self.rules.min_depth, self.rules.max_depth)
+        valid &= _measured(self.rules, target, extent)
         clamped = prediction.clamp(self.rules.min_depth, self.rules.max_depth)
         self.total += depth_errors(clamped, target, valid).sum(0)
         self.images += valid.flatten(1).any(1).sum()

@@ -142,7 +142,8 @@ class Depth(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         target = self.target_of(batch)
-        metrics.update(self.prediction(output, (target.shape[-2], target.shape[-1])), target)
+        prediction = self.prediction(output, (target.shape[-2], target.shape[-1]))
+        metrics.update(prediction, target, extent=batch.get("extent"))
 
     def draw(
         self, values: Float[Tensor, "b 1 h w"], like: Float[Tensor, "b 1 h w"] | None = None
