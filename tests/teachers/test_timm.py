@@ -69,6 +69,12 @@ def test_a_file_of_another_model_is_refused_and_no_class_is_dropped(tmp_path):
     assert three.model.fc.out_features == 3
 
 
+def test_a_tag_without_weights_is_a_name_for_random_ones():
+    name = "vit_small_patch16_36x1_224.untrained"
+    assert name not in timm.list_pretrained()
+    assert Timm(name, weights="random", settings=VIT).size == (224, 224)
+
+
 def test_a_wrong_name_gets_a_hint():
     with pytest.raises(TeacherError, match=r"timm has no model 'resnet81'. Did you mean resnet"):
         Timm("resnet81")

@@ -1,5 +1,6 @@
 """What the teachers of a library have in common: weights by name, and their own preprocessing."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,9 +136,10 @@ def find(
         raise
     except OSError as error:  # a hub that cannot be reached
         what = "pretrained weights" if weights == PRETRAINED else "configuration"
+        spared = " HF_HUB_OFFLINE=1 in the environment spares the attempts to reach a network."
         raise TeacherError(
-            f"The {what} of '{name}' could not be had ({reason(error)}). {way} HF_HUB_OFFLINE=1 in "
-            "the environment spares the attempts to reach a network."
+            f"The {what} of '{name}' could not be had ({reason(error)}). {way}"
+            f"{'' if offline() else spared}"
         ) from error
     except _OF_SETTINGS as error:
         with_ = {PRETRAINED: "pretrained weights", RANDOM: "random weights"}.get(
@@ -152,6 +154,13 @@ def find(
         str(weights), f"the weights of {weights}"
     )
     return Found(model, images, origin, weights == RANDOM and has_batch_norm(model))
+
+
+def offline() -> str:
+    """The environment variable that forbids to ask a network; empty where none does."""
+    yes = ("1", "ON", "YES", "TRUE")  # as the hub's own library reads them
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return next((name for name in names if os.environ.get(name, "").upper() in yes), "")
 
 
 def reason(error: Exception) -> str:

@@ -78,9 +78,11 @@ def _check_name(timm: Any, name: str) -> None:
     model, _, tag = name.partition(".")
     if not timm.is_model(model):
         raise TeacherError(f"timm has no model '{name}'. {did_you_mean(name, timm.list_models())}")
-    known = timm.list_pretrained(f"{model}.*")
-    if tag and name not in known:
-        raise TeacherError(f"timm has no weights '{tag}' of '{model}'. {did_you_mean(name, known)}")
+    try:
+        timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:  # no such tag; there are some without weights
+        near = did_you_mean(name, timm.list_pretrained(f"{model}.*"))
+        raise TeacherError(f"timm has no weights '{tag}' of '{model}'. {near}") from error
 
 
 def _filled(

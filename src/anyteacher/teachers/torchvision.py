@@ -1,7 +1,6 @@
 """Teachers of torchvision."""
 
 import inspect
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,15 @@ from torch import Tensor, nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
-from anyteacher.teachers.named import PRETRAINED, RANDOM, LibraryTeacher, Preprocessing, find
+from anyteacher.teachers.named import (
+    PRETRAINED,
+    RANDOM,
+    LibraryTeacher,
+    Preprocessing,
+    find,
+    offline,
+)
 from anyteacher.weights import load_state, read_state
-
-_YES = ("1", "ON", "YES", "TRUE")  # as the hub's own library reads such variables
 
 
 class Torchvision(LibraryTeacher):
@@ -91,14 +95,12 @@ def _check_reach(entries: Any, chosen: Any) -> None:
     Raises:
         OSError: then.
     """
-    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    asked = [name for name in names if os.environ.get(name, "").upper() in _YES]
-    entry = entries.verify(chosen)
-    if entry is None or not asked:
+    entry, forbids = entries.verify(chosen), offline()
+    if entry is None or not forbids:
         return
     path = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(entry.url).path).name)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no '{path}', and {asked[0]} is set")
+        raise FileNotFoundError(f"there is no '{path}', and {forbids} is set")
 
 
 def _plain(models: Any, name: str, settings: Mapping[str, Any]) -> nn.Module:
