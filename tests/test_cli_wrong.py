@@ -18,6 +18,7 @@ WRONG = {
     "value": (["--optimization.lr=-1"], ["lr must be positive", "-1.0"]),
     "value in a class": (["--data.train_size=0"], ["1 to 1197", "got 0"]),
     "direction": (["--distillation.direction=inverse"], ["'inverse'", "mean inverted"]),
+    "task without methods": (["--task=anyteacher.tasks.Task"], ["lacks what every task", "draw, "]),
     "task": (["--task=Classificaton"], ["'Classificaton'", "mean Classification"]),
     "option": (["--task.classess=3"], ["takes no 'classess'", "mean classes"]),
     "data": (["--data=DigitData"], ["'DigitData'", "mean DigitsData"]),

@@ -84,6 +84,15 @@ def test_the_best_is_not_always_the_last(run):
     assert runs.differences(own, students[-1]) == []
 
 
+def test_a_student_that_shares_weights_is_written_at_the_end(tmp_path):
+    data = DigitsData(batch_size=16, train_size=80)
+    experiment = Experiment(Classification(10), runs.Tied(), data)
+    module = fit(experiment, tmp_path, trainer={**runs.TRAINER, "max_epochs": 1}, **runs.QUIET)
+    written = runs.Tied()
+    load_weights(written, tmp_path / STUDENT)
+    assert runs.differences(written.state_dict(), module.student.state_dict()) == []
+
+
 def test_no_teacher_in_the_checkpoint(run):
     folder, _, _ = run
     state = runs.read(folder)["state_dict"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from anyteacher.parallel import gather, rank, total, world_size
+from anyteacher.parallel import from_first, gather, rank, total, world_size
 
 
 def test_alone_there_is_one_process_and_nothing_to_gather():
@@ -12,6 +12,9 @@ def test_alone_there_is_one_process_and_nothing_to_gather():
     assert (world_size(), rank()) == (1, 0)
     assert gather(x) is x
     assert total(x) is x  # in several processes: tests/programs/spectral_parallel.py
+    before = x.detach().clone()
+    from_first(x)  # in several processes: tests/programs/adversary_parallel.py
+    assert torch.equal(x, before)
 
 
 def test_a_torch_without_collectives_is_one_process(monkeypatch):

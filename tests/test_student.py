@@ -136,6 +136,37 @@ def test_files_that_cannot_be_read(write, model, tmp_path):
         read_description(tmp_path / "plain.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("{", r"student.safetensors' says of its weights is no JSON \(Expecting"),
+        ("[1]", "says nothing of its student and norm and readout"),
+        ("{}", "says nothing of its student and norm and readout"),
+        (described(readout=None), "says nothing of its readout"),
+        (described(norm={"mean": [0.5]}), r"`mean` and `std` .*\{'mean': \[0.5\]\}"),
+        (described(norm={"mean": "a", "std": [1]}), "`mean` and `std`"),
+        (described(student={}), r"`class_path`, .* the file says \{\}"),
+        (described(student={"class_path": "Net"}), "`class_path`, .* 'Net'"),
+        (described(student={"class_path": 3}), "`class_path`, .* 3"),
+        (described(student={"class_path": "torch.nn.ReLU", "init_args": [1]}), r"by name, .*\[1\]"),
+        (described(student={"class_path": ".Net"}), "needs '.Net', which cannot be imported"),
+        (described(student={"class_path": "..a.Net"}), "needs '..a.Net', which cannot be imported"),
+        (described(student=described()["readout"]), "student.safetensors' is a Metres, no model"),
+        (
+            described(student={"class_path": "torch.nn.Conv2d", "init_args": {
+                "in_channels": 3, "out_channels": 3, "kernel_size": 1, "groups": 2}}),
+            r"'torch.nn.Conv2d' does not take the arguments .*\(in_channels must be divisible",
+        ),
+    ],
+)  # fmt: skip
+def test_a_foreign_description_is_named(said, message, model, tmp_path):
+    path = tmp_path / "student.safetensors"
+    text = said if isinstance(said, str) else json.dumps(said)
+    save_file(model.state_dict(), path, {DESCRIPTION: text})
+    with pytest.raises(DataError, match=message):
+        load_student(path)
+
+
 def test_another_model_than_that_of_the_weights(write):
     wider = {"class_path": "anyteacher.models.EncoderDecoder", "init_args": {"out_channels": 3}}
     with pytest.raises(TeacherError, match="another model than this EncoderDecoder"):
@@ -150,6 +181,14 @@ class Outer(nn.Module):
 
 def resnet(depth: int = 2, **more: int) -> nn.Sequential:
     return nn.Sequential(*(nn.Conv2d(1, more.get("width", 3), 1) for _ in range(depth)))
+
+
+def for_checkers(image: "Known" = None, depth: int = 2) -> "nn.Module":  # noqa: F821
+    return nn.Conv2d(1, depth, 1)
+
+
+def hidden(depth: int = 2) -> "Known":  # noqa: F821
+    return nn.Conv2d(1, depth, 1)
 
 
 def unknown(depth=2):
@@ -178,10 +217,13 @@ def test_models_within_models_and_functions(here):
         {"class_path": "net.resnet", "init_args": {"depth": 3}, "dict_kwargs": {"width": 5}}
     )
     assert [layer.out_channels for layer in made] == [5, 5, 5]
+    assert build({"class_path": "net.for_checkers", "init_args": {"depth": 4}}).out_channels == 4
     assert build({"class_path": "anyteacher.readout.Classes", "init_args": {}}) == Classes()
 
 
-@pytest.mark.parametrize("path", ["os.system", "builtins.eval", "subprocess.Popen", "net.unknown"])
+@pytest.mark.parametrize(
+    "path", ["os.system", "builtins.eval", "subprocess.Popen", "net.unknown", "net.hidden"]
+)
 def test_what_makes_no_model_is_not_called(path, here):
     with pytest.raises(DataError, match=rf"'{path}' is no torch module.*is not called"):
         build({"class_path": path, "init_args": {"command": "exit 1"}})

@@ -8,14 +8,15 @@ from torch import nn
 
 from anyteacher import ImageNorm, Link, Teacher, Window, losses, projectors, training
 from anyteacher.data import DigitsData
+from anyteacher.data.loading import DataModule
 from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError, NonFiniteError
-from anyteacher.experiment import CURVES, STUDENT, Experiment, fit, make_trainer
+from anyteacher.experiment import CURVES, STUDENT, Experiment, evaluate, fit, make_trainer
 from anyteacher.logs import read_curves
 from anyteacher.models import ConvNet
 from anyteacher.optimization import Optimization
 from anyteacher.regularizers import EffectiveRank
-from anyteacher.tasks import Classification, Depth
+from anyteacher.tasks import Classification, Depth, Edges
 from anyteacher.teachers import Random
 from anyteacher.training import TrainingModule
 
@@ -44,6 +45,60 @@ def test_a_loss_that_is_no_number_names_the_step(tmp_path):
     experiment = Experiment(Classification(10), Broken(7), DigitsData(batch_size=16, train_size=80))
     with pytest.raises(NonFiniteError, match=r"At step 7 the loss of the task is nan.*smaller"):
         fit(experiment, tmp_path, trainer=runs.TRAINER, **runs.QUIET)
+
+
+class LateEdges(DataModule):
+    """Validation images of which the first half shows no edge."""
+
+    def __init__(self):
+        super().__init__(batch_size=4, num_workers=0, seed=0)
+
+    def setup(self, stage):
+        images, edges = torch.linspace(0, 1, 1024).view(16, 1, 8, 8), torch.zeros(16, 1, 8, 8)
+        edges[8:, :, 4] = 1
+        self.train, self.val = (
+            [{"image": x, "edges": y} for x, y in zip(images, target, strict=True)]
+            for target in (edges.flip(0), edges)
+        )
+
+
+def test_the_check_before_training_asks_for_nothing_to_measure(tmp_path):
+    student = nn.Conv2d(1, 1, 3, padding=1)
+    fit(Experiment(Edges(), student, LateEdges()), tmp_path, trainer=runs.TRAINER, **runs.QUIET)
+    curve = read_curves(tmp_path / CURVES)["val/f_measure"]
+    assert [step for step, _ in curve] == [3, 7, 11]
+    # What the check saw does not count: the metrics are those of the student that was kept.
+    found = evaluate(
+        Experiment(Edges(), student, LateEdges()),
+        tmp_path / STUDENT,
+        split="val",
+        progress=False,
+        trainer={"accelerator": "cpu"},
+    )
+    assert found["f_measure"] == pytest.approx(max(value for _, value in curve))
+
+
+class Unsound(nn.Module):
+    """Learns well, and gives no number outside of training."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = ConvNet(10, widths=(4,))
+
+    def forward(self, images):
+        return self.inner(images) * (1 if self.training else float("nan"))
+
+
+def test_a_student_that_gives_no_number_in_validation_is_not_the_best(tmp_path):
+    data = DigitsData(batch_size=16, train_size=80)
+    with pytest.raises(NonFiniteError, match=r"for a batch to measure.*normalisations"):
+        fit(
+            Experiment(Classification(10), Unsound(), data),
+            tmp_path,
+            trainer=runs.TRAINER,
+            **runs.QUIET,
+        )
+    assert not list(tmp_path.rglob("best.ckpt"))
 
 
 def test_a_link_that_is_no_number_is_named(tmp_path):
@@ -145,6 +200,30 @@ def test_with_a_margin_the_student_sees_the_middle_and_the_teacher_all():
     window = Window(2, 2, 6, 4)
     link = module.distiller(middle["image"], teacher_images=images, window=window).total
     torch.testing.assert_close(loss, alone + link, rtol=1e-3, atol=1e-4)
+
+
+def test_with_a_margin_the_classes_of_a_box_are_shared_as_the_student_sees_it():
+    seen = []
+
+    class See(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(1, 2)
+
+        def forward(self, images):
+            seen.append(images.mean((1, 2, 3)))  # the share of the class whose images are white
+            return self.head(seen[-1][:, None])
+
+    task = Classification(2, cutmix=1.0)
+    terms, told = task.terms, []
+    task.terms = lambda output, batch, student: told.append(batch) or terms(output, batch, student)
+    module = TrainingModule(task, See(), margin=5)
+    module._trainer = type("Trainer", (), {"loggers": [], "global_step": 0})()
+    module.log_dict = module.log = lambda *_, **__: None
+    images = torch.stack([torch.zeros(3, 20, 24), torch.ones(3, 20, 24)])
+    for _ in range(10):
+        module.training_step({"image": images, "label": torch.arange(2)}, 0)
+        torch.testing.assert_close(told[-1]["label"][:, 1], seen[-1])
 
 
 class StopError(Exception):

@@ -2,12 +2,13 @@ import pickle
 from pathlib import Path
 
 import pytest
+import runs
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from anyteacher.errors import TeacherError
-from anyteacher.weights import fingerprint, load_weights
+from anyteacher.weights import fingerprint, load_weights, weights_of
 
 
 def model(width=5):
@@ -48,6 +49,17 @@ def test_safetensors(tmp_path):
     save_file(source.state_dict(), tmp_path / "weights.safetensors")
     load_weights(target, str(tmp_path / "weights.safetensors"))
     assert same(source, target)
+
+
+def test_what_layers_share_is_written_for_each_and_shared_again(tmp_path):
+    source, target = runs.Tied(), runs.Tied()
+    source.head.weight.data = torch.randn(64, 10).T  # not contiguous
+    save_file(weights_of(source), tmp_path / "weights.safetensors")
+    load_weights(target, tmp_path / "weights.safetensors")
+    assert same(source, target)
+    assert target.again.weight is target.first.weight
+    weights_of(source)["head.bias"].zero_()
+    assert source.head.bias.abs().max() > 0
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -29,7 +29,7 @@ from anyteacher.tasks.base import Task
 from anyteacher.teacher import Teacher
 from anyteacher.training import TrainingModule
 from anyteacher.unfinished import last_checkpoint
-from anyteacher.weights import load_weights
+from anyteacher.weights import load_weights, weights_of
 
 CONFIG, INFO, STUDENT, CURVES = "config.yaml", "run.json", "student.safetensors", "curves.csv"
 
@@ -262,9 +262,8 @@ def save_student(student: nn.Module, checkpoint: Path, folder: Path) -> Path:
     """Writes the student of a checkpoint as `student.safetensors` and loads it into the student."""
     load_weights(student, checkpoint)
     path = folder / STUDENT
-    state = {name: tensor.contiguous() for name, tensor in student.state_dict().items()}
     with replacing(path) as temporary:
-        require("safetensors.torch").save_file(state, temporary)
+        require("safetensors.torch").save_file(weights_of(student), temporary)
     return path
 
 

@@ -27,6 +27,9 @@ KINDS: dict[str, tuple[type, ...]] = {
     "projectors": (Projector, LevelProjector),
 }
 
+_LIKE = {"tuple": "list such as [1, 2]"}
+"""What to write for a type of Python."""
+
 _KIND_OF: dict[str, tuple[type, ...]] = {
     "task": (Task,),
     "data": (DataModule,),
@@ -129,9 +132,17 @@ def _no_choice(match: re.Match[str], keys: list[str], parser: ArgumentParser) ->
     return f"'{given}' is no choice. {did_you_mean(given, re.findall(r'[a-z_0-9]+', match[1]))}"
 
 
+def _abstract(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
+    path = _given(match.string)
+    module, _, name = path.rpartition(".")
+    lacking = getattr(importlib.import_module(module), name).__abstractmethods__
+    kind = f"every {keys[-1]} has" if keys else "it must have"
+    return f"'{path}' lacks what {kind}: {', '.join(sorted(lacking))}."
+
+
 def _wrong_type(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> str:
     types = re.findall(r"Expected (?:an? )?<class '(?:\w+\.)*(\w+)'>", match.string)
-    wanted = [name for name in dict.fromkeys(types) if name != "NoneType"]
+    wanted = [_LIKE.get(name, name) for name in dict.fromkeys(types) if name != "NoneType"]
     return f"'{_given(match.string)}' is no {' or '.join(wanted) or 'valid value'}."
 
 
@@ -145,6 +156,7 @@ _RULES: dict[str, Callable[[re.Match[str], list[str], ArgumentParser], str]] = {
     r"arguments are required: ([\w., -]+)": _missing,
     r"Unable to load config ['\"]([^'\"]*)": _no_settings,
     r"Literal\[([^]]+)\]": _no_choice,
+    r"Expected an instantiatable class, but is abstract": _abstract,
     r"Expected (?:an? )?<class": _wrong_type,
 }
 

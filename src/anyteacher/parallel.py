@@ -44,6 +44,15 @@ def total(x: Tensor) -> Tensor:
     return summed
 
 
+def from_first(x: Tensor) -> None:
+    """Gives a tensor of all processes, of one shape, the values that it has in the first of them.
+
+    In place, and without a gradient.
+    """
+    if world_size() > 1:
+        dist.broadcast(x.detach(), 0)
+
+
 class _Total(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

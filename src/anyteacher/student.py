@@ -17,13 +17,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anyteacher.errors import DataError, LayoutError, require
+from anyteacher.errors import AnyteacherError, DataError, LayoutError, require
 from anyteacher.normalization import ImageNorm
 from anyteacher.readout import Readout
 from anyteacher.weights import load_weights
 
 DESCRIPTION = "anyteacher"
 """The name that the description has in the metadata of each format."""
+
+_EXPORT = "`anyteacher export RUN` writes a file that does."
 
 Final: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
 
@@ -109,17 +111,26 @@ def load_student(path: str | Path) -> Student:
     """
     path = Path(path)
     description = read_description(path)
-    norm = ImageNorm(*(tuple(description["norm"][key]) for key in ("mean", "std")))
-    model = build(description["student"])
+    parts = description["norm"]
+    try:
+        norm = ImageNorm(*(tuple(float(value) for value in parts[key]) for key in ("mean", "std")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"'{path}' does not say by which numbers `mean` and `std` images are normalised, but "
+            f"{parts}. {_EXPORT}"
+        ) from error
+    model, readout = build(description["student"]), build(description["readout"])
+    if not isinstance(model, nn.Module):
+        raise DataError(f"The student of '{path}' is a {type(model).__name__}, no model. {_EXPORT}")
     load_weights(model, path)
-    return Student(model, norm=norm, readout=build(description["readout"]), description=description)
+    return Student(model, norm=norm, readout=readout, description=description)
 
 
 def read_description(path: Path) -> dict[str, Any]:
     """What an exported safetensors file says of itself.
 
     Raises:
-        DataError: when there is none, it cannot be read, or it says nothing.
+        DataError: when there is none, it cannot be read, or it does not say all that is needed.
     """
     if not path.is_file():
         raise DataError(f"There is no file '{path}'. Give one that `anyteacher export` wrote.")
@@ -130,11 +141,19 @@ def read_description(path: Path) -> dict[str, Any]:
     except Exception as error:  # of its own type, or the system's
         raise DataError(f"'{path}' is no safetensors file, or a damaged one ({error}).") from error
     if DESCRIPTION not in metadata:
+        raise DataError(f"'{path}' holds weights and does not say of what. {_EXPORT}")
+    try:
+        description = json.loads(metadata[DESCRIPTION])
+    except ValueError as error:
         raise DataError(
-            f"'{path}' holds weights and does not say of what. `anyteacher export RUN` writes a "
-            "file that does."
-        )
-    return dict(json.loads(metadata[DESCRIPTION]))
+            f"What '{path}' says of its weights is no JSON ({error}). {_EXPORT}"
+        ) from error
+    needed = ("student", "norm", "readout")
+    said = description if isinstance(description, dict) else {}
+    lacking = [name for name in needed if not isinstance(said.get(name), dict)]
+    if lacking:
+        raise DataError(f"'{path}' says nothing of its {' and '.join(lacking)}. {_EXPORT}")
+    return said
 
 
 def build(description: Mapping[str, Any]) -> Any:
@@ -146,12 +165,18 @@ def build(description: Mapping[str, Any]) -> Any:
     Raises:
         DataError: when it is something else, cannot be imported, or does not take the arguments.
     """
-    path = description["class_path"]
-    arguments = {**(description.get("init_args") or {}), **(description.get("dict_kwargs") or {})}
+    path = description.get("class_path")
+    given = [description.get(name) or {} for name in ("init_args", "dict_kwargs")]
+    if not isinstance(path, str) or "." not in path or not all(isinstance(x, dict) for x in given):
+        raise DataError(
+            f"A class is described by its import path, `class_path`, and its arguments by name, "
+            f"but the file says {dict(description)}. {_EXPORT}"
+        )
+    arguments = {name: _built(value) for part in given for name, value in part.items()}
     module, _, name = path.rpartition(".")
     try:
         make = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise DataError(
             f"The student needs '{path}', which cannot be imported ({error}). Install it, or add "
             "the folder of its file to PYTHONPATH."
@@ -162,8 +187,10 @@ def build(description: Mapping[str, Any]) -> Any:
             "file names is not called."
         )
     try:
-        return make(**{key: _built(value) for key, value in arguments.items()})
-    except TypeError as error:
+        return make(**arguments)
+    except AnyteacherError:
+        raise
+    except Exception as error:  # of whatever type its constructor refuses them with
         raise DataError(
             f"'{path}' does not take the arguments that the student was made with ({error}). "
             "Install the version it was trained with."
@@ -173,7 +200,15 @@ def build(description: Mapping[str, Any]) -> Any:
 def _makes_model(make: Any) -> bool:
     made = make
     if inspect.isfunction(make):
-        made = typing.get_type_hints(make).get("return")
+
+        def returns() -> None:
+            """Has the annotation of the result alone: those of arguments may be for checkers."""
+
+        returns.__annotations__ = {"return": make.__annotations__.get("return")}
+        try:
+            made = typing.get_type_hints(returns, make.__globals__)["return"]
+        except NameError:  # likewise, and so unknown
+            return False
     return inspect.isclass(made) and issubclass(made, nn.Module | Readout)
 
 

@@ -31,8 +31,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
     """The whole of training: the task's loss plus the links' losses, one optimiser, the metrics.
 
     Sizes are found from the training images when a fit starts; a random teacher is calibrated on
-    them, and projectors that average over batches are filled. Outside of a fit the teachers are not
-    needed and not run.
+    them, and projectors that average over batches are filled. Outside of a fit no teacher is run.
 
     Args:
         task: What is learned.
@@ -127,7 +126,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The task's loss plus the weighted losses of the links."""
-        batch = self.task.varied(batch)
+        batch = self.task.varied(batch, self.margin)
         seen = seen_by(self.normalized(batch["image"]), self.margin)
         batch = seen.of(batch)
         output = self.distiller(
@@ -184,7 +183,8 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
         return cast("MetricCollection", self.metrics[split])
 
     def _report(self, split: str) -> None:
-        self.log_dict(self._measured(split).compute())
+        if not self.trainer.sanity_checking:  # a few batches, which may hold nothing to measure
+            self.log_dict(self._measured(split).compute())
         self._measured(split).reset()
 
     def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:

@@ -106,6 +106,16 @@ def without_prefix(
     )
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of a model's state, for a safetensors file.
+
+    Of what several modules share each gets its own: the format has no other way, and loaded into
+    the model it is shared again.
+    """
+    state = model.state_dict()
+    return {name: x.clone(memory_format=torch.contiguous_format) for name, x in state.items()}
+
+
 def _read(path: Path) -> Any:
     if path.is_dir():
         raise TeacherError(

@@ -5,6 +5,7 @@ import inspect
 import json
 import pickle
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import anyteacher.tasks
-from anyteacher.errors import ConfigError, DataError
+from anyteacher.errors import ConfigError, DataError, NonFiniteError
 from anyteacher.models import ConvNet
 from anyteacher.tasks import (
     Adversarial,
@@ -310,6 +311,18 @@ def test_metrics_of_nothing_raise(row: Row) -> None:
         metrics.compute()
 
 
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf])
+def test_outputs_that_are_no_numbers_are_not_measured(row: Row, odd: float) -> None:
+    task = row.make()
+    metrics, batch = task.metrics(), {task.target: row.target()}
+    output = output_of(task).detach()
+    for wrong in (torch.full_like(output, odd), torch.where(output > output.mean(), output, odd)):
+        with pytest.raises(NonFiniteError, match=rf"Of the {output.numel()} .* not a number\. A"):
+            task.update(metrics, wrong, batch)
+    task.update(metrics, output, batch)
+    assert all(value.isfinite() for value in metrics.compute().values())
+
+
 def test_draw(row: Row) -> None:
     task, target = row.make(), row.target()
     prediction = task.prediction(output_of(task).detach(), SIZE)
@@ -359,6 +372,22 @@ def test_missing_target_names_the_keys_there_are(row: Row) -> None:
         task.loss(output, batch)
     with pytest.raises(DataError, match=f"'{task.target}'.*image"):
         task.update(task.metrics(), output, batch)
+
+
+def test_targets_of_another_shape_are_not_broadcast(row: Row) -> None:
+    task, target = row.make(), row.target()
+    output = output_of(task)
+    wrong = [target[0], target[None], target[..., None]]
+    if target.ndim > 1:
+        wrong.append(target[:, :1] if target.shape[1] > 1 else target.repeat(1, 2, 1, 1))
+    for other in wrong:
+        if other.ndim == target.ndim and task.target == "segmentation":
+            continue  # that is a picture of one row
+        message = rf"'{task.target}' must be \(batch.*, but is {re.escape(str(tuple(other.shape)))}"
+        with pytest.raises(DataError, match=message):
+            task.loss(output, {task.target: other})
+        with pytest.raises(DataError, match=message):
+            task.update(task.metrics(), output.detach(), {task.target: other})
 
 
 def test_wrong_outputs_are_refused(row: Row) -> None:

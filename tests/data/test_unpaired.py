@@ -20,14 +20,26 @@ def blue(image):
 
 def test_each_picture_comes_with_one_of_the_other_kind(tmp_path):
     data = made(layouts.unpaired(tmp_path))
-    assert [len(part) for part in (data.train, data.val, data.test)] == [3, 2, 2]
+    assert [len(part) for part in (data.train, data.val, data.test)] == [3, 3, 3]
+    assert "once" not in data.train[0]
     assert blue(data.train[1]["image"]) == 1
     others = [[blue(data.train[Place(i, e)]["unpaired"]) for i in range(3)] for e in range(6)]
     assert {seed for row in others for seed in row} == {5, 6, 7, 8, 9}
     assert len({tuple(row) for row in others}) > 3  # drawn anew in every epoch
     again = made(layouts.unpaired(tmp_path))
     assert torch.equal(again.train[Place(2, 4)]["unpaired"], data.train[Place(2, 4)]["unpaired"])
-    assert [blue(data.val[i]["unpaired"]) for i in range(2)] == [5, 6]
+    assert [blue(data.val[i]["unpaired"]) for i in range(3)] == [5, 6, 7]
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_all_of_both_kinds_are_measured_and_each_once(tmp_path, direction):
+    data = made(layouts.unpaired(tmp_path), direction=direction, batch_size=2)
+    kinds = {"A": [0, 1], "B": [5, 6, 7]}
+    batches = list(data.test_dataloader())
+    for place, (key, kind) in enumerate(zip(("image", "unpaired"), direction[::3], strict=True)):
+        pictures = torch.cat([batch[key][batch["once"][:, place]] for batch in batches])
+        assert sorted(blue(picture) for picture in pictures) == sorted(kinds[kind])
+        assert sum(len(batch[key]) for batch in batches) == 3
 
 
 def test_the_other_direction_and_what_is_wrong(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import pytest
+import runs
 import torch
 from torch import nn
 
@@ -118,6 +119,19 @@ def test_every_task_in_every_format_at_any_size(task, name, tmp_path):
         images = torch.rand(shape)
         with torch.no_grad():
             close(run(images), expected(task, student.model, images))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_student_that_shares_weights_in_every_format(name, tmp_path):
+    settings = {"class_path": "runs.Tied", "init_args": {}}
+    made = Experiment(Classification(10), runs.Tied(), DigitsData())
+    student = alone(made, {"student": settings, "task": {}}, (1, 8, 8))
+    written = FORMATS[name](Order(student, tmp_path, 1, (8, 8)))
+    images = torch.rand(3, 1, 8, 8)
+    with torch.no_grad():
+        close(
+            READERS[name](written.path)(images), made.task.prediction(student.model(images), SIZE)
+        )
 
 
 def test_every_task_is_tested_and_on_the_page():

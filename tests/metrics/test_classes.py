@@ -75,6 +75,17 @@ def test_multilabel_metrics_equal_the_slow_reference_and_scikit_learn(seed: int)
     assert found == pytest.approx(expected)
 
 
+def test_multilabel_metrics_rank_by_logits_that_have_one_probability_in_single_precision() -> None:
+    logits = torch.tensor([[20.0], [30.0], [25.0]])
+    assert (logits.sigmoid() == 1).all()
+    target = torch.tensor([[0], [1], [0]])
+    assert measured(MultiLabelMetrics(classes=1), logits, target).compute()["map"] == 1
+    assert measured(MultiLabelMetrics(classes=1), -logits, target).compute()["map"] == 1 / 3
+    mixed = torch.cat([logits, logits / 40], dim=1)  # classes are ranked each by itself
+    both = torch.cat([target, target], dim=1)
+    assert measured(MultiLabelMetrics(classes=2), mixed, both).compute()["map"] == 1
+
+
 def test_multilabel_metrics_of_a_single_class_that_is_shown() -> None:
     target = torch.tensor([[0, 1], [0, 0], [0, 1]])
     scores = torch.tensor([[0.9, 0.2], [0.1, 0.6], [0.5, 0.8]])

@@ -14,9 +14,10 @@ from anyteacher.tasks.history import History
 def run(world: int, rank: int, meeting: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
-    torch.manual_seed(0)
+    torch.manual_seed(rank)  # as where nobody has seeded: each process draws weights of its own
     adversary = Adversary(Adversarial(width=4, layers=2), channels=6)
     adversary.network.double()
+    torch.manual_seed(0)
     batch = torch.rand(2, 4, 6, 16, 16, dtype=torch.float64)
     share = batch[:, rank::world]
     losses = []
@@ -26,7 +27,7 @@ def run(world: int, rank: int, meeting: Path) -> None:
     state = adversary.network.state_dict()
     history = History(4)
     history.mixed(share[0])
-    kept = history.state()
+    kept = history.state(torch.device("cpu"))
     assert torch.equal(kept, torch.cat([batch[0, first::world] for first in range(world)]))
     resumed = History(4)
     resumed.resume(kept)

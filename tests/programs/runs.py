@@ -36,6 +36,21 @@ def experiment(*, ema=0.0, dropout=0.0, weight=1.0, seed=3, lr=1e-2, **optimizat
     )
 
 
+class Tied(nn.Module):
+    """A student of which two layers share their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again = (nn.Conv2d(1, 1, 3, padding=1, bias=False) for _ in range(2))
+        self.again.weight = self.first.weight
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of ten classes, of digits."""
+        logits: Tensor = self.head(self.again(self.first(images)).flatten(1))
+        return logits
+
+
 def read(folder: Path, name: str = "last.ckpt") -> dict:
     """A checkpoint of a run."""
     return torch.load(folder / "checkpoints" / name, weights_only=True)

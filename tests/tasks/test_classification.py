@@ -53,6 +53,8 @@ def test_saved_classes_are_the_best(tmp_path) -> None:
         ({"classes": 3, "label_smoothing": 1.0}, "label_smoothing must lie in"),
         ({"classes": 3, "mixup": -0.1}, "0 or more, but are -0.1 and 0.0"),
         ({"classes": 3, "cutmix": -1}, "0 or more, but are 0.0 and -1"),
+        ({"classes": 3, "mixup": math.nan}, "0 or more, but are nan and 0.0"),
+        ({"classes": 3, "cutmix": math.inf}, "0 or more, but are 0.0 and inf"),
     ],
 )
 def test_impossible_settings(settings: dict, message: str) -> None:
@@ -68,7 +70,9 @@ def test_loss_of_shares_is_the_mean_of_the_losses_of_both_classes(smoothing: flo
     shares = torch.tensor([[0, 0.3, 0, 0, 0.7]], dtype=torch.float64)
     expected = 0.3 * losses[0] + 0.7 * losses[1]
     torch.testing.assert_close(task.loss(output, {"label": shares}), expected)
-    with pytest.raises(DataError, match="integers"):  # shares of other classes than these
+    with pytest.raises(
+        DataError, match=r"must be \(batch\), but is \(1, 4\)"
+    ):  # shares of other classes than these
         task.loss(output, {"label": shares[:, :4]})
 
 

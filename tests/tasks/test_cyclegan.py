@@ -202,11 +202,39 @@ def test_accumulated_batches_are_one_large_batch(root, tmp_path) -> None:
             torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
 
 
+def test_pictures_that_come_again_are_not_measured_again() -> None:
+    cycle = task()
+    a, b = torch.rand(3, 3, 8, 8), torch.rand(5, 3, 8, 8)
+    turns = torch.arange(5)
+    once = torch.stack([turns < 3, turns < 5], dim=1)
+    metrics = cycle.metrics()
+    for part in turns.split(2):
+        batch = {"unpaired": b[part], "once": once[part]}
+        cycle.update(metrics, a[part % 3], batch)
+    by_hand = cycle.metrics()
+    by_hand.update(made=cycle.features(a.sigmoid()), real=cycle.features(b))
+    expected = by_hand.compute()
+    for name, value in metrics.compute().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-9)
+
+
+def test_a_resumed_run_writes_checkpoints_from_the_device_it_is_on() -> None:
+    first, resumed = task(), task()
+    student = nn.Conv2d(3, 3, 1)
+    a, b = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)
+    first.terms(student(a), {"image": a, "unpaired": b}, student)
+    resumed.resume(first.checkpoint())
+    resumed.to("meta")  # in place of a GPU
+    for state in resumed.checkpoint()["histories"]:
+        assert (state.shape, state.device.type) == ((3, 3, 8, 8), "meta")
+
+
 def test_another_run_is_refused(root, tmp_path) -> None:
     with pytest.raises(ConfigError, match="holds no histories"):
         task().resume({"adversary": {}})
-    with pytest.raises(ConfigError, match=r"0 or more, got -0\.5"):
-        task(identity=-0.5)
+    for wrong in (-0.5, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"0 or more, got {wrong}"):
+            task(identity=wrong)
     other = task(adversarial=Adversarial(width=8, layers=1))
     with pytest.raises(ConfigError, match="other layers or widths"):
         other.resume(task().checkpoint())

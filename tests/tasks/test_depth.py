@@ -117,8 +117,12 @@ def test_prediction_is_clamped_and_interpolates_logs() -> None:
         ({"max_depth": math.inf}, "inf"),
         ({"log_l1": 0, "scale_invariant": 0}, "one must be positive"),
         ({"log_l1": -1}, "must not be negative"),
+        ({"log_l1": math.nan}, "must not be negative or infinite.*nan"),
+        ({"scale_invariant": math.nan}, "must not be negative or infinite.*nan"),
+        ({"scale_invariant": math.inf}, "must not be negative or infinite.*inf"),
         ({"protocol": "nyuv2"}, "No protocol 'nyuv2'. Did you mean nyu"),
-        ({"protocol": "kitti"}, "to 80 m, and max_depth is 20. Set max_depth to 80"),
+        ({"protocol": "kitti"}, "to 80 m, and .* from 0.001 to 20 m. Set max_depth to 80"),
+        ({"protocol": "nyu", "min_depth": 0.1}, "from 0.001 to 10 m.*from 0.1 to 20 m.*leave min"),
     ],
 )
 def test_impossible_settings(settings: dict, message: str) -> None:
@@ -166,6 +170,16 @@ def test_protocols_change_the_metrics_and_not_the_loss(
         found[one] = float(metrics.compute()["abs_rel"])
     assert found[plain] > 0.01
     assert found[task] == pytest.approx(0 if cap == 10 else 0.1 / 14 / 29, rel=0.2, abs=1e-9)
+
+
+@pytest.mark.parametrize("protocol", ["nyu", "kitti"])
+def test_protocols_measure_from_a_millimetre_on(protocol: Literal["nyu", "kitti"]) -> None:
+    task = Depth(max_depth=80, protocol=protocol)
+    target = torch.linspace(0.002, 0.09, 480).reshape(1, 1, 20, 24)
+    metrics = task.metrics()
+    task.update(metrics, target.log(), {"depth": target})
+    assert metrics.compute()["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert Depth().prediction(target.log(), (20, 24)).min() == pytest.approx(0.1)
 
 
 def test_nothing_to_measure_says_the_range_of_the_protocol() -> None:

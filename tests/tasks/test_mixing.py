@@ -15,6 +15,14 @@ def test_shares_are_distributed_as_beta(alpha: float) -> None:
     assert float(draws.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.06)
 
 
+@pytest.mark.parametrize("alpha", [1e-4, 1e-300])
+def test_shares_of_a_small_alpha_lie_at_the_ends(alpha: float) -> None:
+    draws = torch.tensor([beta(alpha) for _ in range(400)], dtype=torch.float64)
+    ends = torch.minimum(draws, 1 - draws)
+    assert (ends < 1e-6).double().mean() > 0.98
+    assert float(draws.mean()) == pytest.approx(0.5, abs=0.1)
+
+
 def test_mixup_by_hand() -> None:
     a, b = torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), 1.0)
     torch.testing.assert_close(mixup(a, b, 0.75), torch.full((1, 1, 2, 2), 0.4))
@@ -39,6 +47,18 @@ def test_cutmix_pastes_one_box_and_says_what_is_left(share: float) -> None:
     if 0.1 < share < 1:
         assert sides in sizes
     assert len(sizes) > 1 or share == 1
+
+
+def test_with_a_margin_the_box_and_the_share_are_those_of_the_middle() -> None:
+    shares = set()
+    for share in (0.1, 0.3, 0.6, 0.9):
+        for _ in range(20):
+            images, left = cutmix(torch.zeros(1, 1, 20, 26), torch.ones(1, 1, 20, 26), share, 4)
+            middle = images[..., 4:-4, 4:-4]
+            assert float(middle.mean()) == pytest.approx(1 - left)
+            assert images.sum() == middle.sum()
+            shares.add(left)
+    assert len(shares) > 20
 
 
 def test_images_and_classes_are_mixed_with_the_same_partner_in_the_same_shares() -> None:

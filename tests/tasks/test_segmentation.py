@@ -125,6 +125,7 @@ def test_intersection_over_union_of_each_class_that_occurs() -> None:
     )
 
 
-def test_a_negative_weight_of_dice() -> None:
-    with pytest.raises(ConfigError, match=r"Dice loss must be 0 or more, not -1"):
-        Segmentation(5, dice=-1)
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])
+def test_impossible_weights_of_dice(weight: float) -> None:
+    with pytest.raises(ConfigError, match=f"Dice loss must be 0 or more, not {weight}"):
+        Segmentation(5, dice=weight)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from anyteacher.data.augmentation import Augmentation
@@ -39,6 +40,10 @@ def partner(index: int, count: int, seed: int | None) -> Place:
 class UnpairedDataset(Dataset[Batch]):
     """Pictures of one kind, each with one of the other kind that is drawn anew in every epoch.
 
+    Without a seed all of both kinds come in order, and those of the smaller kind again until the
+    larger one is through. `once`, two truth values, then says which of the two comes for the first
+    time, so that both can be measured as the sets they are.
+
     Args:
         given: Pictures of the one kind.
         other: Pictures of the other.
@@ -49,12 +54,16 @@ class UnpairedDataset(Dataset[Batch]):
         self.given, self.other, self.seed = given, other, seed
 
     def __len__(self) -> int:
-        return len(self.given)
+        counts = len(self.given), len(self.other)
+        return max(counts) if self.seed is None else counts[0]
 
     def __getitem__(self, index: int) -> Batch:
         """Two pictures, and the place of the first."""
-        other = self.other[partner(index, len(self.other), self.seed)]
-        return {**self.given[index], "unpaired": other["image"]}
+        other = self.other[partner(index, len(self.other), self.seed)]["image"]
+        if self.seed is not None:
+            return {**self.given[index], "unpaired": other}
+        once = torch.tensor([index < len(self.given), index < len(self.other)])
+        return {**self.given[index % len(self.given)], "unpaired": other, "once": once}
 
 
 class UnpairedData(DrawnData):

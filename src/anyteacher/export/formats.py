@@ -16,6 +16,7 @@ from anyteacher.export.agreement import agreement
 from anyteacher.export.freedom import Freedom, freest
 from anyteacher.images import replacing
 from anyteacher.student import DESCRIPTION, Student, load_student
+from anyteacher.weights import weights_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ Format: TypeAlias = Callable[[Order], Written]
 def safetensors(order: Order) -> Written:
     """The weights, with the description in the metadata. `anyteacher.load_student` reads it."""
     student, path = order.student, order.folder / "student.safetensors"
-    state = {name: value.contiguous() for name, value in student.model.state_dict().items()}
+    state = weights_of(student.model)
     text = {DESCRIPTION: json.dumps(student.description)}
     shapes = Freedom(order.channels, order.size, step=0).shapes()
     with replacing(path) as part:

@@ -100,8 +100,9 @@ class MultiLabelMetrics(Metric):
     """The mean over classes of the average precision (`map`), exact: from all scores of the set.
 
     The average precision of a class is the mean, over the images that show it, of the share of
-    such images among those that score at least as high. Classes that no image shows have none, and
-    are left out.
+    such images among those that score at least as high. Only the order of the scores matters: of
+    logits it is finer than of probabilities, which are rounded to 1. Classes that no image shows
+    have none, and are left out.
 
     Args:
         classes: number of classes.
@@ -118,7 +119,7 @@ class MultiLabelMetrics(Metric):
         self.add_state("targets", [], dist_reduce_fx="cat")
 
     def update(self, scores: Float[Tensor, "b classes"], target: Int[Tensor, "b classes"]) -> None:
-        """Adds a batch of probabilities, and 1 where a class is in the image, else 0."""
+        """Adds a batch of scores (logits, best), and 1 where a class is in the image, else 0."""
         self.scores.append(scores)
         self.targets.append(target)
 
@@ -133,8 +134,17 @@ class MultiLabelMetrics(Metric):
         shown = target.any(0)
         if not shown.any():
             raise DataError("There is nothing to measure: no image shows any of the classes.")
-        scores = dim_zero_cat(self.scores)
+        scores = _ranks(dim_zero_cat(self.scores)[:, shown])
         value = multilabel_average_precision(
-            scores[:, shown], target[:, shown], num_labels=int(shown.sum()), validate_args=False
+            scores, target[:, shown], num_labels=int(shown.sum()), validate_args=False
         )
         return {"map": value}
+
+
+def _ranks(scores: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+    """Where each score stands among those of its class, in [0, 1); equal ones stand alike.
+
+    What lies outside of [0, 1] would be taken for logits, and their sigmoids compared.
+    """
+    places = [column.unique(return_inverse=True)[1] for column in scores.T]
+    return torch.stack(places, dim=1).double() / len(scores)

@@ -1,5 +1,6 @@
 """The usual metrics of depth."""
 
+from fractions import Fraction
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -23,6 +24,9 @@ DEPTH_NAMES = (
 
 Protocol: TypeAlias = Literal["", "nyu", "kitti"]
 
+# A fraction where the ends are whole rows at one size, and at others must not fall short of one.
+Share: TypeAlias = float | Fraction
+
 
 class Rules(NamedTuple):
     """How the depth of a data set is measured, by agreement.
@@ -30,14 +34,15 @@ class Rules(NamedTuple):
     Attributes:
         min_depth: smallest depth in metres that is measured.
         max_depth: largest one.
-        rows: first and last part of the height that is measured, as shares of it.
+        rows: where the part that is measured begins and ends, as shares of the height; rounded down
+            to whole rows, as evaluation code does.
         columns: likewise of the width.
     """
 
     min_depth: float
     max_depth: float
-    rows: tuple[float, float] = (0.0, 1.0)
-    columns: tuple[float, float] = (0.0, 1.0)
+    rows: tuple[Share, Share] = (0.0, 1.0)
+    columns: tuple[Share, Share] = (0.0, 1.0)
 
     def part(self, height: int, width: int) -> tuple[slice, slice]:
         """The rows and columns of a picture that are measured.
@@ -45,13 +50,20 @@ class Rules(NamedTuple):
         >>> RULES["nyu"].part(480, 640)
         (slice(45, 471, None), slice(41, 601, None))
         """
-        ends = [[int(end * height + 1e-6) for end in self.rows]]
-        ends += [[int(end * width + 1e-6) for end in self.columns]]
-        return slice(*ends[0]), slice(*ends[1])
+        (top, bottom), (left, right) = self.rows, self.columns
+        return (
+            slice(int(top * height), int(bottom * height)),
+            slice(int(left * width), int(right * width)),
+        )
 
 
 RULES: dict[Protocol, Rules] = {
-    "nyu": Rules(1e-3, 10.0, (45 / 480, 471 / 480), (41 / 640, 601 / 640)),
+    "nyu": Rules(
+        1e-3,
+        10.0,
+        (Fraction(45, 480), Fraction(471, 480)),
+        (Fraction(41, 640), Fraction(601, 640)),
+    ),
     "kitti": Rules(1e-3, 80.0, (0.40810811, 0.99189189), (0.03594771, 0.96405229)),
 }
 """NYUv2 with the crop of Eigen, Puhrsch and Fergus (NeurIPS 2014), KITTI with that of Garg, Kumar,

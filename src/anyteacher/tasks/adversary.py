@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anyteacher.errors import ConfigError, NonFiniteError
-from anyteacher.parallel import total, world_size
+from anyteacher.parallel import from_first, total, world_size
 from anyteacher.seeding import forked
 from anyteacher.tasks.patchgan import PatchGAN
 
@@ -32,7 +32,8 @@ class Adversarial:
             of the student, the form that does not saturate).
         weight: Of what the adversary says, beside the mean absolute difference. That of pix2pix is
             1 to 100 with colours that span twice as much, which is 0.005 here.
-        lr: Learning rate of the adversary (Adam with betas 0.5 and 0.999).
+        lr: Learning rate of the adversary (Adam with betas 0.5 and 0.999). It stays, while that of
+            the student grows and falls; in CycleGAN's paper both fall in the second half.
         width: Channels of its first layer.
         layers: That halve the grid: three judge patches of 70 x 70 pixels, two of 34 x 34.
 
@@ -83,6 +84,7 @@ class Adversary:
         self.network.requires_grad_(False)
         self.optimizer = self._optimizer()
         self._batches = 0  # whose gradients wait for a step
+        self._alike = False  # whether all processes are known to have the same
 
     def _optimizer(self) -> torch.optim.Optimizer:
         parameters = self.network.parameters()
@@ -174,9 +176,16 @@ class Adversary:
         return logits
 
     def _follow(self, device: torch.device) -> None:
-        """Moves to where the student is."""
+        """Moves to where the student is.
+
+        Data-parallel processes begin with the weights of the first: unseeded, each drew its own.
+        """
         if next(self.network.parameters()).device != device:
             state = self.optimizer.state_dict()
             self.network.to(device)
             self.optimizer = self._optimizer()
             self.optimizer.load_state_dict(state)  # which puts it where the parameters are
+        if world_size() > 1 and not self._alike:
+            for parameter in self.network.parameters():
+                from_first(parameter)
+            self._alike = True

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from anyteacher.errors import ConfigError, DataError, did_you_mean
+from anyteacher.errors import ConfigError, DataError, NonFiniteError, did_you_mean
 from anyteacher.facts import Facts
 from anyteacher.readout import Readout
 
@@ -88,7 +88,7 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        """Adds one batch to the metrics; raises as `loss` does."""
+        """Adds one batch to the metrics; raises as `loss` does, and as `finite`."""
 
     @abstractmethod
     def draw(self, values: Tensor, like: Tensor | None = None) -> UInt8[Tensor, "b 3 h w"]:
@@ -112,11 +112,15 @@ class Task(nn.Module, ABC):
             The files that were written.
         """
 
-    def varied(self, batch: Batch) -> Batch:
+    def varied(self, batch: Batch, margin: int = 0) -> Batch:
         """A batch as it is trained on: as it is, unless a task makes another one of it.
 
         What is drawn at random comes from torch's global generator on the CPU, which training seeds
         for every step.
+
+        Args:
+            batch: as it is loaded.
+            margin: pixels on each side of the images that the student will not see.
         """
         return batch
 
@@ -172,18 +176,33 @@ class Task(nn.Module, ABC):
                 f"Set the task's classes, and the student's output, to {theirs}."
             )
 
-    def target_of(self, batch: Batch) -> Tensor:
+    def target_of(self, batch: Batch, *axes: int | str) -> Tensor:
         """The target in a batch.
 
+        Args:
+            batch: a batch.
+            axes: what its shape must be, so that nothing is broadcast: the length of each axis, or
+                a name where any will do. None for a target of any shape.
+
         Raises:
-            DataError: when the batch has no such key.
+            DataError: when the batch has no such key, or it has another shape.
         """
         if self.target not in batch:
             raise DataError(
                 f"{type(self).__name__} learns from '{self.target}', which is not in the batch. "
                 f"{did_you_mean(self.target, batch.keys())} Choose data with that target."
             )
-        return batch[self.target]
+        target = batch[self.target]
+        fits = target.ndim == len(axes) and all(
+            isinstance(axis, str) or length == axis
+            for length, axis in zip(target.shape, axes, strict=True)
+        )
+        if axes and not fits:
+            raise DataError(
+                f"'{self.target}' must be ({', '.join(map(str, axes))}), but is "
+                f"{tuple(target.shape)}. Choose data that give that shape, or set the task to them."
+            )
+        return target
 
     def classes_in(self, batch: Batch) -> Tensor | None:
         """The classes that losses of links are told of: the task's own, else any in the batch.
@@ -227,64 +246,23 @@ class Task(nn.Module, ABC):
             )
         return output.to(torch.promote_types(output.dtype, torch.float32))
 
+    def finite(self, output: Tensor) -> Tensor:
+        """The output as `check` gives it, when it can be measured.
 
-def valid_mean(values: Float[Tensor, "b ..."], valid: Bool[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-    """The mean over the valid entries of each image; zero for an image that has none.
+        Metrics would not see what is wrong: NaN is the largest of all scores, and an infinite depth
+        is clamped to the farthest.
 
-    Such an image still counts as one of the batch. So an image has the same weight whatever else
-    is in its batch, and the gradient that data-parallel processes average is the gradient of the
-    whole batch.
-
-    >>> values = torch.tensor([[1.0, 5.0], [1.0, 1.0]])
-    >>> valid_mean(values, torch.tensor([[True, True], [False, False]]))
-    tensor([3., 0.])
-    """
-    kept = torch.where(valid, values, 0.0).flatten(1).sum(1)
-    return kept / valid.flatten(1).sum(1).clamp(min=1)
-
-
-def check_colors(pictures: Float[Tensor, "b c h w"], key: str) -> Float[Tensor, "b 3 h w"]:
-    """The pictures of a batch, if they are ones; what is not known of them may be NaN.
-
-    Args:
-        pictures: what is in the batch.
-        key: under which name, for the message.
-
-    Raises:
-        DataError: when they have other channels than three, or colours outside of [0, 1].
-    """
-    if pictures.ndim != 4 or pictures.shape[1] != 3:
-        raise DataError(
-            f"'{key}' must be pictures (batch, 3, height, width), but is {tuple(pictures.shape)}."
-        )
-    if not torch.compiler.is_compiling() and ((pictures < 0) | (pictures > 1)).any():
-        known = pictures[~pictures.isnan()]
-        raise DataError(
-            f"'{key}' must hold colours in [0, 1], but goes from {known.min()} to {known.max()}. "
-            "Divide values of 8 bits by 255."
-        )
-    return pictures
-
-
-def check_labels(labels: Shaped[Tensor, "*any"], classes: int, ignore: int | None = None) -> None:
-    """Refuses labels that no class has, before a GPU answers with a failed assertion.
-
-    Skipped while `torch.compile` traces, which cannot look at values.
-
-    Raises:
-        DataError: when a label is negative or not below `classes`.
-    """
-    if torch.compiler.is_compiling():
-        return
-    if labels.is_floating_point() or labels.is_complex():
-        raise DataError(f"Labels must be integers, not {labels.dtype}.")
-    known = labels if ignore is None else labels[labels != ignore]
-    if known.numel() == 0:
-        return
-    low, high = (int(end) for end in known.aminmax())
-    if low < 0 or high >= classes:
-        besides = "" if ignore is None else f" (or {ignore} for ignored pixels)"
-        raise DataError(
-            f"Labels run from {low} to {high}, but the task has {classes} classes: "
-            f"0 to {classes - 1}{besides}. Set the number of classes to that of the data."
-        )
+        Raises:
+            ConfigError: when its shape is wrong.
+            NonFiniteError: when some of it is infinite or not a number.
+        """
+        output = self.check(output)
+        odd = output.numel() - int(output.isfinite().sum())
+        if odd:
+            raise NonFiniteError(
+                f"Of the {output.numel()} numbers that the student gave for a batch to measure, "
+                f"{odd} are infinite or not a number. A smaller learning rate, gradient clipping "
+                "or full precision may help; where the loss is sound, look at what the student "
+                "does otherwise when it does not train, such as its normalisations."
+            )
+        return output

@@ -1,6 +1,7 @@
 """Image classification: one class an image."""
 
 import json
+import math
 from pathlib import Path
 from typing import final
 
@@ -14,8 +15,9 @@ from anyteacher.errors import ConfigError
 from anyteacher.facts import Facts
 from anyteacher.metrics import ClassificationMetrics
 from anyteacher.readout import Classes
-from anyteacher.tasks.base import Batch, Task, check_labels
+from anyteacher.tasks.base import Batch, Task
 from anyteacher.tasks.mixing import mixed
+from anyteacher.tasks.targets import check_labels
 
 
 @final
@@ -53,7 +55,7 @@ class Classification(Task):
             raise ConfigError(f"Classification needs at least 2 classes, not {classes}.")
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"label_smoothing must lie in [0, 1), not {label_smoothing}.")
-        if min(mixup, cutmix) < 0:
+        if not (0 <= mixup < math.inf and 0 <= cutmix < math.inf):
             raise ConfigError(f"mixup and cutmix must be 0 or more, but are {mixup} and {cutmix}.")
         self.classes, self.label_smoothing = classes, label_smoothing
         self.mixing = (mixup, cutmix)
@@ -71,11 +73,15 @@ class Classification(Task):
         """The prediction, by torch alone."""
         return Classes()
 
-    def varied(self, batch: Batch) -> Batch:
-        """Images that are mixed, if asked, and the share of each class in `label`."""
+    def varied(self, batch: Batch, margin: int = 0) -> Batch:
+        """Images that are mixed, if asked, and in `label` the share of each class in their middle.
+
+        That is without the margin.
+        """
         if not any(self.mixing):
             return batch
-        images, shares = mixed(batch["image"], self._labels(batch), self.classes, self.mixing)
+        labels = self._labels(batch)
+        images, shares = mixed(batch["image"], labels, self.classes, self.mixing, margin)
         return {"image": images, self.target: shares}
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
@@ -93,7 +99,7 @@ class Classification(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
-        metrics.update(self.check(output), self._labels(batch))
+        metrics.update(self.finite(output), self._labels(batch))
 
     def draw(
         self, values: Float[Tensor, "b classes"] | Int[Tensor, " b"], like: Tensor | None = None
@@ -116,6 +122,6 @@ class Classification(Task):
         return [path]
 
     def _labels(self, batch: Batch) -> Tensor:
-        target = self.target_of(batch)
+        target = self.target_of(batch, "batch")
         check_labels(target, self.classes)
         return target.long()

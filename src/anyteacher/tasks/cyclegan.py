@@ -1,28 +1,29 @@
 """Image translation without pairs: how pictures of one kind would look in another."""
 
+import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, final
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
 from anyteacher.metrics import FeatureMetrics
 from anyteacher.readout import Colors, resize
 from anyteacher.tasks.adversary import Adversarial, Adversary
-from anyteacher.tasks.base import Batch, Task, check_colors
+from anyteacher.tasks.base import Batch
 from anyteacher.tasks.extractor import Extractor
 from anyteacher.tasks.history import History
+from anyteacher.tasks.picture import PictureTask
+from anyteacher.tasks.targets import size_of
 
 # Of its authors: 1 to a cycle's 10, with colours that span twice as much.
 _ADVERSARIAL = Adversarial(weight=0.05)
 
 
 @final
-class CycleGAN(Task):
+class CycleGAN(PictureTask):
     """A picture of another kind, learned from pictures of both kinds that belong to no pairs.
 
     The student makes pictures of the other kind, and a second network, `back`, makes them into
@@ -58,7 +59,6 @@ class CycleGAN(Task):
 
     target = "unpaired"
     mode = "min"
-    kind = "dense"
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class CycleGAN(Task):
         identity: float = 0.5,
         history: int = 50,
     ) -> None:
-        super().__init__(out_channels=3)
-        if not identity >= 0:
+        super().__init__()
+        if not 0 <= identity < math.inf:
             raise ConfigError(f"The weight of the identity must be 0 or more, got {identity}.")
         self.back, self.features, self.identity = back, features, identity
         # Of what the student makes, and of what is made on the way back.
@@ -91,15 +91,15 @@ class CycleGAN(Task):
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """What the adversary says of the student's pictures, which is the part of a raw output."""
-        other = self._other(batch)
-        return self._judged(0, self.prediction(output, (other.shape[-2], other.shape[-1])))
+        other = self.picture_of(batch)
+        return self._judged(0, self.prediction(output, size_of(other)))
 
     def terms(
         self, output: Tensor, batch: Batch, student: Callable[[Tensor], Tensor]
     ) -> Mapping[str, Tensor]:
         """Both ways, both cycles, and what is to be left alone; the adversaries learn, too."""
-        other = self._other(batch)
-        size = (other.shape[-2], other.shape[-1])
+        other = self.picture_of(batch)
+        size = size_of(other)
         image = resize(batch["image"], size)
 
         def forth(given: Tensor) -> Tensor:
@@ -133,9 +133,10 @@ class CycleGAN(Task):
 
     def checkpoint(self) -> dict[str, Any]:
         """The states of the adversaries, and the pictures of their histories."""
+        device = next(self.back.parameters()).device
         return {
             "adversaries": [adversary.state_dict() for adversary in self.adversaries],
-            "histories": [history.state() for history in self.histories],
+            "histories": [history.state(device) for history in self.histories],
         }
 
     def resume(self, state: Mapping[str, Any]) -> None:
@@ -159,24 +160,14 @@ class CycleGAN(Task):
         return MetricCollection([FeatureMetrics(self.features.name)])
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
-        """Adds one batch to the metrics."""
-        other = self._other(batch)
-        made = self.prediction(output, (other.shape[-2], other.shape[-1]))
-        metrics.update(made=self.features(made), real=self.features(other))
-
-    def draw(
-        self, values: Float[Tensor, "b 3 h w"], like: Tensor | None = None
-    ) -> UInt8[Tensor, "b 3 h w"]:
-        """The pictures themselves."""
-        del like  # colours have a scale of their own
-        return pictures.image(values)
-
-    def save(self, prediction: Float[Tensor, "3 h w"], stem: Path) -> list[Path]:
-        """Writes `<stem>_translated.png`."""
-        return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
-
-    def _other(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        return check_colors(self.target_of(batch), self.target)
+        """Adds one batch to the metrics, and of pictures that come again only the first."""
+        other = self.picture_of(batch)
+        made = self.prediction(self.finite(output), size_of(other))
+        seen = {"made": self.features(made), "real": self.features(other)}
+        if "once" in batch:
+            first = batch["once"].unbind(1)
+            seen = {key: x[new] for (key, x), new in zip(seen.items(), first, strict=True)}
+        metrics.update(**seen)
 
 
 def _difference(made: Tensor, real: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.facts import Facts
 from anyteacher.metrics import RULES, DepthMetrics, Protocol, Rules, valid_depth
 from anyteacher.readout import Metres, resize
-from anyteacher.tasks.base import Batch, Task, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import size_of, valid_mean
 
 
 def log_l1(
@@ -57,7 +58,8 @@ class Depth(Task):
         output_is: what the student's output means.
         log_l1: weight of the mean absolute error of log-depth.
         scale_invariant: weight of the scale-invariant error of Eigen et al.
-        min_depth: smallest depth, in metres, that is learned, predicted and measured.
+        min_depth: smallest depth, in metres, that is learned, predicted and measured. By default
+            0.1, or where the protocol begins.
         max_depth: largest one. Farther pixels are ignored, so set it to what the data holds.
         protocol: what the metrics count: all depths that are learned, by default; `nyu`: those to
             10 m in the crop of Eigen et al., for NYUv2; `kitti`: those to 80 m in the crop of Garg
@@ -75,33 +77,37 @@ class Depth(Task):
         output_is: Literal["log", "depth"] = "log",
         log_l1: float = 1.0,
         scale_invariant: float = 1.0,
-        min_depth: float = 0.1,
+        min_depth: float | None = None,
         max_depth: float = 20.0,
         protocol: Protocol = "",
     ) -> None:
         super().__init__(out_channels=1)
         if output_is not in {"log", "depth"}:
             raise ConfigError(f"output_is must be 'log' or 'depth', not {output_is!r}.")
+        if min(log_l1, scale_invariant) < 0 or not 0 < log_l1 + scale_invariant < math.inf:
+            raise ConfigError(
+                "The weights log_l1 and scale_invariant must not be negative or infinite, and "
+                f"one must be positive, but they are {log_l1} and {scale_invariant}."
+            )
+        self.output_is = output_is
+        self.log_l1, self.scale_invariant = log_l1, scale_invariant
+        if protocol and protocol not in RULES:
+            raise ConfigError(f"No protocol '{protocol}'. {did_you_mean(protocol, RULES)}")
+        begins = RULES[protocol].min_depth if protocol else 0.1
+        min_depth = begins if min_depth is None else min_depth
         if not 0 < min_depth < max_depth < math.inf:
             raise ConfigError(
                 "Depths must satisfy 0 < min_depth < max_depth (metres), but min_depth is "
                 f"{min_depth} and max_depth is {max_depth}."
             )
-        if min(log_l1, scale_invariant) < 0 or log_l1 + scale_invariant <= 0:
-            raise ConfigError(
-                "The weights log_l1 and scale_invariant must not be negative, and one must be "
-                f"positive, but they are {log_l1} and {scale_invariant}."
-            )
-        self.output_is = output_is
-        self.log_l1, self.scale_invariant = log_l1, scale_invariant
         self.min_depth, self.max_depth = min_depth, max_depth
-        if protocol and protocol not in RULES:
-            raise ConfigError(f"No protocol '{protocol}'. {did_you_mean(protocol, RULES)}")
         self.rules = RULES.get(protocol, Rules(min_depth, max_depth))
-        if self.rules.max_depth > max_depth:
+        if self.rules.max_depth > max_depth or self.rules.min_depth < min_depth:
             raise ConfigError(
-                f"The protocol '{protocol}' measures depths to {self.rules.max_depth:g} m, and "
-                f"max_depth is {max_depth:g}. Set max_depth to {self.rules.max_depth:g}."
+                f"The protocol '{protocol}' measures depths from {self.rules.min_depth:g} to "
+                f"{self.rules.max_depth:g} m, and those of the task go from {min_depth:g} to "
+                f"{max_depth:g} m. Set max_depth to {self.rules.max_depth:g} or more, and leave "
+                "min_depth out."
             )
 
     def check_data(self, facts: Facts) -> None:
@@ -123,8 +129,8 @@ class Depth(Task):
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The weighted sum of the two losses in log-depth."""
-        target = self.target_of(batch)
-        maps = resize(self.check(output), (target.shape[-2], target.shape[-1]))
+        target = self._depth(batch)
+        maps = resize(self.check(output), size_of(target))
         valid = valid_depth(target, self.min_depth, self.max_depth)
         log_target = torch.where(valid, target, 1.0).log()
         log_depth = maps if self.output_is == "log" else _log(maps, self.min_depth)
@@ -141,8 +147,8 @@ class Depth(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
-        target = self.target_of(batch)
-        prediction = self.prediction(output, (target.shape[-2], target.shape[-1]))
+        target = self._depth(batch)
+        prediction = self.prediction(self.finite(output), size_of(target))
         metrics.update(prediction, target, extent=batch.get("extent"))
 
     def draw(
@@ -160,6 +166,9 @@ class Depth(Task):
         depth = images.write_depth(prediction, Path(f"{stem}_depth.png"), scale=scale)
         colors = self.draw(prediction[None])[0]
         return [depth, images.write_image(colors, Path(f"{stem}_depth_color.png"))]
+
+    def _depth(self, batch: Batch) -> Float[Tensor, "b 1 h w"]:
+        return self.target_of(batch, "batch", 1, "height", "width")
 
 
 def _log(depth: Tensor, least: float) -> Tensor:

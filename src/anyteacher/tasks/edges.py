@@ -13,7 +13,8 @@ from anyteacher import images, pictures
 from anyteacher.errors import DataError
 from anyteacher.metrics import EdgeMetrics
 from anyteacher.readout import EdgeProbability, resize
-from anyteacher.tasks.base import Batch, Task, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import size_of, valid_mean
 
 
 def balanced(logits: Float[Tensor, "b 1 h w"], edges: Bool[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
@@ -52,7 +53,7 @@ class Edges(Task):
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The balanced cross-entropy."""
         edges = self._edges(batch)
-        logits = resize(self.check(output), (edges.shape[-2], edges.shape[-1]))
+        logits = resize(self.check(output), size_of(edges))
         return balanced(logits, edges)
 
     def metrics(self) -> MetricCollection:
@@ -62,7 +63,7 @@ class Edges(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         edges = self._edges(batch)
-        metrics.update(self.prediction(output, (edges.shape[-2], edges.shape[-1])), edges)
+        metrics.update(self.prediction(self.finite(output), size_of(edges)), edges)
 
     def draw(
         self, values: Shaped[Tensor, "b 1 h w"], like: Tensor | None = None
@@ -76,11 +77,7 @@ class Edges(Task):
         return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_edges.png"))]
 
     def _edges(self, batch: Batch) -> Bool[Tensor, "b 1 h w"]:
-        target = self.target_of(batch)
-        if target.ndim != 4 or target.shape[1] != 1:
-            raise DataError(
-                f"'{self.target}' must be (batch, 1, height, width), but is {tuple(target.shape)}."
-            )
+        target = self.target_of(batch, "batch", 1, "height", "width")
         if not torch.compiler.is_compiling() and not ((target == 0) | (target == 1)).all():
             raise DataError(
                 f"'{self.target}' must be 1 on an edge and 0 elsewhere, but holds numbers from "

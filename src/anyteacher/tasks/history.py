@@ -42,9 +42,15 @@ class History:
             shown.append(picture)
         return torch.stack(shown)
 
-    def state(self) -> Float[Tensor, "n c h w"]:
-        """The pictures of all processes, which must ask together."""
-        return gather(torch.stack(self.pictures)) if self.pictures else torch.zeros(0, 3, 0, 0)
+    def state(self, device: torch.device) -> Float[Tensor, "n c h w"]:
+        """The pictures of all processes, which must ask together.
+
+        Args:
+            device: that of the training; what was resumed from a checkpoint may lie elsewhere.
+        """
+        if not self.pictures:
+            return torch.zeros(0, 3, 0, 0)
+        return gather(torch.stack([picture.to(device) for picture in self.pictures]))
 
     def resume(self, state: Float[Tensor, "n c h w"]) -> None:
         """Goes on with this process's share of what `state` gave."""

@@ -63,7 +63,7 @@ class MultiLabel(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
-        metrics.update(self.prediction(output, (1, 1)), self._presence(batch).long())
+        metrics.update(self.finite(output), self._presence(batch).long())
 
     def draw(
         self, values: Shaped[Tensor, "b classes"], like: Tensor | None = None
@@ -85,12 +85,7 @@ class MultiLabel(Task):
         return [path]
 
     def _presence(self, batch: Batch) -> Tensor:
-        target = self.target_of(batch)
-        if target.ndim != 2 or target.shape[1] != self.classes:
-            raise DataError(
-                f"'{self.target}' must be (batch, {self.classes}), a number for each class, but "
-                f"is {tuple(target.shape)}. Set the number of classes to that of the data."
-            )
+        target = self.target_of(batch, "batch", self.classes)
         if not torch.compiler.is_compiling() and not ((target == 0) | (target == 1)).all():
             raise DataError(
                 f"'{self.target}' must be 1 where a class is in the image and 0 where it is not, "

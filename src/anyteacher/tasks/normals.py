@@ -12,7 +12,8 @@ from torchmetrics import MetricCollection
 from anyteacher import images, pictures
 from anyteacher.metrics import NormalMetrics
 from anyteacher.readout import Directions
-from anyteacher.tasks.base import Batch, Task, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import size_of, valid_mean
 
 
 @final
@@ -43,7 +44,7 @@ class Normals(Task):
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """One minus the cosine."""
         target, known = self._normals(batch)
-        vectors = self.prediction(output, (target.shape[-2], target.shape[-1]))
+        vectors = self.prediction(output, size_of(target))
         # Half the squared distance of unit vectors is 1 - cos, and exact where that is small.
         return valid_mean((vectors - target).square().sum(1) / 2, known).mean()
 
@@ -54,8 +55,7 @@ class Normals(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         target, known = self._normals(batch)
-        size = (target.shape[-2], target.shape[-1])
-        metrics.update(self.prediction(output, size), target, known)
+        metrics.update(self.prediction(self.finite(output), size_of(target)), target, known)
 
     def draw(
         self, values: Float[Tensor, "b 3 h w"], like: Tensor | None = None
@@ -70,7 +70,7 @@ class Normals(Task):
 
     def _normals(self, batch: Batch) -> tuple[Float[Tensor, "b 3 h w"], Bool[Tensor, "b h w"]]:
         """The targets at unit length, and where they are known."""
-        target = self.target_of(batch)
+        target = self.target_of(batch, "batch", 3, "height", "width")
         target = target.to(torch.promote_types(target.dtype, torch.float32))
         known = target.isfinite().all(1) & (target != 0).any(1)
         return F.normalize(torch.where(known[:, None], target, 0.0)), known

@@ -1,5 +1,6 @@
 """Semantic segmentation: one class a pixel."""
 
+import math
 from pathlib import Path
 from typing import final
 
@@ -14,7 +15,8 @@ from anyteacher.errors import ConfigError
 from anyteacher.facts import IGNORE, Facts
 from anyteacher.metrics import SegmentationMetrics
 from anyteacher.readout import PixelClasses, resize
-from anyteacher.tasks.base import Batch, Task, check_labels, valid_mean
+from anyteacher.tasks.base import Batch, Task
+from anyteacher.tasks.targets import check_labels, size_of, valid_mean
 
 
 def dice(logits: Float[Tensor, "b classes h w"], target: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
@@ -56,7 +58,7 @@ class Segmentation(Task):
         super().__init__(out_channels=classes)
         if not 2 <= classes <= IGNORE:
             raise ConfigError(f"Segmentation needs 2 to {IGNORE} classes, not {classes}.")
-        if dice < 0:
+        if not 0 <= dice < math.inf:
             raise ConfigError(f"The weight of the Dice loss must be 0 or more, not {dice}.")
         self.classes, self.dice, self.per_class = classes, dice, per_class
 
@@ -81,7 +83,7 @@ class Segmentation(Task):
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """Cross-entropy over the labelled pixels, and the Dice loss if asked."""
         target = self._labels(batch)
-        logits = resize(self.check(output), (target.shape[-2], target.shape[-1]))
+        logits = resize(self.check(output), size_of(target))
         entropy = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
         loss = valid_mean(entropy, target != IGNORE).mean()
         return loss + self.dice * dice(logits, target) if self.dice else loss
@@ -95,7 +97,7 @@ class Segmentation(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
         target = self._labels(batch)
-        metrics.update(self.prediction(output, (target.shape[-2], target.shape[-1])), target)
+        metrics.update(self.prediction(self.finite(output), size_of(target)), target)
 
     def draw(
         self, values: Int[Tensor, "b h w"], like: Tensor | None = None
@@ -111,6 +113,6 @@ class Segmentation(Task):
         return [labels, images.write_image(colors, Path(f"{stem}_classes_color.png"))]
 
     def _labels(self, batch: Batch) -> Tensor:
-        target = self.target_of(batch)
+        target = self.target_of(batch, "batch", "height", "width")
         check_labels(target, self.classes, ignore=IGNORE)
         return target.long()

@@ -1,25 +1,25 @@
 """Image translation: the same scene, as it would look under other conditions."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, final
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from anyteacher import images, pictures
 from anyteacher.errors import ConfigError
 from anyteacher.metrics import FeatureMetrics, TranslationMetrics
 from anyteacher.readout import Colors, resize
 from anyteacher.tasks.adversary import Adversarial, Adversary
-from anyteacher.tasks.base import Batch, Task, check_colors, valid_mean
+from anyteacher.tasks.base import Batch
 from anyteacher.tasks.extractor import Extractor
+from anyteacher.tasks.picture import PictureTask
+from anyteacher.tasks.targets import size_of, valid_mean
 
 
 @final
-class Translation(Task):
+class Translation(PictureTask):
     """A picture of three colours in [0, 1], learned from pairs.
 
     The loss is the mean absolute difference, alone or with an adversary that tells made pictures
@@ -41,7 +41,6 @@ class Translation(Task):
 
     monitor = "ssim"
     mode = "max"
-    kind = "dense"
 
     def __init__(
         self,
@@ -49,7 +48,7 @@ class Translation(Task):
         adversarial: Adversarial | None = None,
         features: Extractor | None = None,
     ) -> None:
-        super().__init__(out_channels=3)
+        super().__init__()
         self.target = target
         self.adversary = None if adversarial is None else Adversary(adversarial, channels=6)
         self.features = features
@@ -64,8 +63,8 @@ class Translation(Task):
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The mean absolute difference over known pixels and colours, then over images."""
-        picture = self._picture(batch)
-        made = resize(self.check(output), (picture.shape[-2], picture.shape[-1]))
+        picture = self.picture_of(batch)
+        made = resize(self.check(output), size_of(picture))
         known = ~picture.isnan()
         # No difference in place of an unknown one, whose gradient would be unknown, too.
         difference = made - torch.where(known, picture, made.detach())
@@ -86,8 +85,8 @@ class Translation(Task):
 
     def _whole(self, batch: Batch, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The image, the real and the made picture, both as the image where nothing is known."""
-        picture = self._picture(batch)
-        size, known = (picture.shape[-2], picture.shape[-1]), ~picture.isnan()
+        picture = self.picture_of(batch)
+        size, known = size_of(picture), ~picture.isnan()
         image, made = resize(batch["image"], size), resize(output, size)
         return image, torch.where(known, picture, image), torch.where(known, made, image)
 
@@ -104,16 +103,16 @@ class Translation(Task):
         """Goes on with that adversary.
 
         Raises:
-            ConfigError: when the run had none.
+            ConfigError: when the run had none, or had one and this task has none.
         """
-        if self.adversary is None:
-            return
-        if "adversary" not in state:
+        if ("adversary" in state) != (self.adversary is not None):
+            here, there = ("an", "none") if self.adversary is None else ("no", "one")
             raise ConfigError(
-                "The checkpoint holds no adversary: its run had none. Resume with the settings of "
-                "the run, or start another one (--output)."
+                f"The checkpoint holds {here} adversary, and the task has {there}. Resume with the "
+                "settings of the run, or start another one (--output)."
             )
-        self.adversary.load_state_dict(state["adversary"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])
 
     def metrics(self) -> MetricCollection:
         """`psnr` and `ssim`, and with features those of `FeatureMetrics`."""
@@ -122,25 +121,11 @@ class Translation(Task):
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Adds one batch to the metrics."""
-        picture = self._picture(batch)
-        made = self.prediction(output, (picture.shape[-2], picture.shape[-1]))
+        picture = self.picture_of(batch)
+        made = self.prediction(self.finite(output), size_of(picture))
         if self.features is None:
             metrics.update(made, picture)
         else:
             _, whole, drawn = self._whole(batch, made)
             seen = {"made": self.features(drawn), "real": self.features(whole)}
             metrics.update(prediction=made, target=picture, **seen)
-
-    def draw(
-        self, values: Float[Tensor, "b 3 h w"], like: Tensor | None = None
-    ) -> UInt8[Tensor, "b 3 h w"]:
-        """The pictures themselves."""
-        del like  # colours have a scale of their own
-        return pictures.image(values)
-
-    def save(self, prediction: Float[Tensor, "3 h w"], stem: Path) -> list[Path]:
-        """Writes `<stem>_translated.png`."""
-        return [images.write_image(self.draw(prediction[None])[0], Path(f"{stem}_translated.png"))]
-
-    def _picture(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        return check_colors(self.target_of(batch), self.target)
