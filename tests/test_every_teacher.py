@@ -99,6 +99,7 @@ def test_two_teachers_with_their_own_inputs_taps_and_weights(fit, files):
             weights=str(files / "resnet.safetensors"),
             norm={"mean": [0.5], "std": [0.25]},
             size=[64, 64],
+            settings={"drop_rate": 0.1, "pretrained_cfg_overlay": {"crop_pct": 0.9}},
         ),
     }
     out, curves, folder = fit(

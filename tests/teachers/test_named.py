@@ -93,6 +93,12 @@ def test_settings_that_a_model_does_not_take_are_told_in_a_line(weights, monkeyp
             make(weights=weights, settings={"bogus": 1})
 
 
+@pytest.mark.parametrize("name", ["timm", "torchvision", "smp"])
+def test_settings_that_are_no_mapping(name):
+    with pytest.raises(TeacherError, match=r"are a mapping .*, got 'drop_rate'\. Write settings="):
+        NAMED[name](weights="random", settings="drop_rate")
+
+
 def test_settings_that_pretrained_weights_do_not_take_are_no_matter_of_a_network():
     match = r"expected value 1000 but got 10 .*weights=\"random"
     with pytest.raises(TeacherError, match=match) as no:

@@ -2,9 +2,10 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -154,6 +155,25 @@ def find(
         str(weights), f"the weights of {weights}"
     )
     return Found(model, images, origin, weights == RANDOM and has_batch_norm(model))
+
+
+def keywords(settings: Any) -> dict[str, Any]:
+    """Further keyword arguments of a model; none where none are given.
+
+    The classes take `Any`: of several teachers in a configuration the parser hands on mappings
+    inside of each only where no type is stated.
+
+    Raises:
+        TeacherError: when they are no mapping.
+    """
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping):
+        raise TeacherError(
+            f"Settings are a mapping of a model's keyword arguments, got {settings!r}. Write "
+            "settings={'name': value}."
+        )
+    return dict(settings)
 
 
 def offline() -> str:

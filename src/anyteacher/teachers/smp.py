@@ -16,6 +16,7 @@ from anyteacher.teachers.named import (
     LibraryTeacher,
     Preprocessing,
     find,
+    keywords,
     unknown_preprocessing,
 )
 from anyteacher.teachers.untrained import random_weights
@@ -38,7 +39,7 @@ class SegmentationModels(LibraryTeacher):
         weights: "pretrained" (of an architecture the encoder, its decoder being random), "random"
             from the seed, or the path of a checkpoint.
         seed: For random weights.
-        settings: Further keyword arguments of the model, such as `classes`.
+        settings: A mapping of further keyword arguments of the model, such as `classes`.
         norm: In place of the normalisation of its encoder.
         size: Height and width to resize to; None for the images' own size.
         dtype: See `Teacher`.
@@ -52,13 +53,14 @@ class SegmentationModels(LibraryTeacher):
         encoder: str = "resnet34",
         weights: str | Path = PRETRAINED,
         seed: int = 0,
-        settings: Mapping[str, Any] | None = None,
+        settings: Any = None,
         norm: ImageNorm | None = None,
         size: Size | None = None,
         dtype: torch.dtype | str | None = None,
         stop_early: bool = True,
     ) -> None:
         smp = require("segmentation_models_pytorch")
+        given = keywords(settings)
         whole = "/" in name or Path(name).is_dir()
         if not whole:
             _check_names(smp, name, encoder)
@@ -70,14 +72,12 @@ class SegmentationModels(LibraryTeacher):
 
         def build(source: str | Path) -> nn.Module:
             if whole:
-                model: nn.Module = smp.from_pretrained(
-                    name, **{"encoder_weights": None, **(settings or {})}
-                )
+                model: nn.Module = smp.from_pretrained(name, **{"encoder_weights": None, **given})
                 return model
             own = {"encoder_name": encoder, "encoder_weights": None}
             if source == PRETRAINED:
                 own["encoder_weights"] = _weights_of(smp, encoder)
-            made: nn.Module = smp.create_model(name, **{**own, **(settings or {})})
+            made: nn.Module = smp.create_model(name, **{**own, **given})
             if source not in (PRETRAINED, RANDOM):
                 load_weights(made, source)
             return made

@@ -10,7 +10,14 @@ from torch import nn
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
-from anyteacher.teachers.named import PRETRAINED, RANDOM, LibraryTeacher, Preprocessing, find
+from anyteacher.teachers.named import (
+    PRETRAINED,
+    RANDOM,
+    LibraryTeacher,
+    Preprocessing,
+    find,
+    keywords,
+)
 from anyteacher.weights import load_state, read_state, without_prefix
 
 _FOLDER = "Name a local folder that has it, as local-dir:FOLDER."
@@ -24,7 +31,7 @@ class Timm(LibraryTeacher):
         weights: "pretrained" from the hub, "random" from the seed, or the path of a checkpoint,
             which timm converts as it does pretrained weights, for another size of images say.
         seed: For random weights.
-        settings: Further keyword arguments of `timm.create_model`.
+        settings: A mapping of further keyword arguments of `timm.create_model`.
         norm: In place of the normalisation of its configuration.
         size: Height and width to resize to; None for the images' own size, unless the model
             takes one size only.
@@ -38,7 +45,7 @@ class Timm(LibraryTeacher):
         *,
         weights: str | Path = PRETRAINED,
         seed: int = 0,
-        settings: Mapping[str, Any] | None = None,
+        settings: Any = None,
         norm: ImageNorm | None = None,
         size: Size | None = None,
         dtype: torch.dtype | str | None = None,
@@ -46,7 +53,7 @@ class Timm(LibraryTeacher):
     ) -> None:
         timm = require("timm")
         _check_name(timm, name)
-        given = dict(settings or {})
+        given = keywords(settings)
 
         def build(source: str | Path) -> nn.Module:
             known = source in (PRETRAINED, RANDOM)

@@ -19,6 +19,7 @@ from anyteacher.teachers.named import (
     LibraryTeacher,
     Preprocessing,
     find,
+    keywords,
     offline,
 )
 from anyteacher.weights import load_state, read_state
@@ -35,7 +36,7 @@ class Torchvision(LibraryTeacher):
             of a checkpoint: the model is then built as for the default ones, where the settings
             and the file allow it.
         seed: For random weights.
-        settings: Further keyword arguments of the model.
+        settings: A mapping of further keyword arguments of the model.
         norm: In place of the normalisation of its weights.
         size: Height and width to resize to; None for the images' own size, unless the model
             takes one size only.
@@ -49,7 +50,7 @@ class Torchvision(LibraryTeacher):
         *,
         weights: str | Path = PRETRAINED,
         seed: int = 0,
-        settings: Mapping[str, Any] | None = None,
+        settings: Any = None,
         norm: ImageNorm | None = None,
         size: Size | None = None,
         dtype: torch.dtype | str | None = None,
@@ -61,7 +62,7 @@ class Torchvision(LibraryTeacher):
                 f"torchvision has no model '{name}'. {did_you_mean(name, models.list_models())}"
             )
 
-        given = dict(settings or {})
+        given = keywords(settings)
 
         def build(source: str | Path) -> nn.Module:
             if source == PRETRAINED:
