@@ -130,6 +130,22 @@ def test_the_example_runs_and_has_its_tap(kind, files, monkeypatch):
     assert out.total > 0
 
 
+@pytest.mark.parametrize("kind", ["Timm", "Torchvision", "SegmentationModels"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--teacher.settings.drop_rate=0.1", "--teacher.settings.depth=3"],
+        ['--teacher.settings={"drop_rate": 0.1, "depth": 3}'],
+    ],
+)
+def test_settings_are_given_one_by_one_or_whole(kind, given):
+    parser, _ = make_parser("fit", "")
+    student = ["--student=anyteacher.models.EncoderDecoder", "--student.out_channels=1"]
+    teacher = [f"--teacher={kind}", "--teacher.name=any"]
+    read = parser.parse_args(["--task=Depth", *student, "--data=RoomsData", *teacher, *given])
+    assert read.teacher.init_args.settings == {"drop_rate": 0.1, "depth": 3}
+
+
 def test_the_examples_of_the_page_are_those_that_run():
     page = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text()
     (example,) = re.findall(r"init_args: (\{name: vit.*\})", page)

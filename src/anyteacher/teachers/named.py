@@ -160,8 +160,8 @@ def find(
 def keywords(settings: Any) -> dict[str, Any]:
     """Further keyword arguments of a model; none where none are given.
 
-    The classes take `Any`: of several teachers in a configuration the parser hands on mappings
-    inside of each only where no type is stated.
+    The classes take `Mapping | Any`: the parser needs the one for a flag such as
+    `--teacher.settings.name`, and of several teachers hands on mappings by the other alone.
 
     Raises:
         TeacherError: when they are no mapping.

@@ -53,7 +53,7 @@ class SegmentationModels(LibraryTeacher):
         encoder: str = "resnet34",
         weights: str | Path = PRETRAINED,
         seed: int = 0,
-        settings: Any = None,
+        settings: Mapping[str, Any] | Any = None,
         norm: ImageNorm | None = None,
         size: Size | None = None,
         dtype: torch.dtype | str | None = None,

@@ -45,7 +45,7 @@ class Timm(LibraryTeacher):
         *,
         weights: str | Path = PRETRAINED,
         seed: int = 0,
-        settings: Any = None,
+        settings: Mapping[str, Any] | Any = None,
         norm: ImageNorm | None = None,
         size: Size | None = None,
         dtype: torch.dtype | str | None = None,

@@ -50,7 +50,7 @@ class Torchvision(LibraryTeacher):
         *,
         weights: str | Path = PRETRAINED,
         seed: int = 0,
-        settings: Any = None,
+        settings: Mapping[str, Any] | Any = None,
         norm: ImageNorm | None = None,
         size: Size | None = None,
         dtype: torch.dtype | str | None = None,
