@@ -146,6 +146,15 @@ def test_a_resumed_run_that_does_not_fit_stays_as_it_was(call, tmp_path):
     assert call("test", folder)[0] == 0
 
 
+def test_nothing_to_go_on_with_is_said(call, tmp_path):
+    status, out, _ = call(
+        "fit", CONFIG, f"--output={tmp_path / 'new'}", "--resume", "--trainer.max_epochs=1"
+    )
+    assert status == 0
+    assert "There is no run in" in out
+    assert "a new one begins" in out
+
+
 def test_an_interrupted_fit_names_what_goes_on(call, monkeypatch, tmp_path):
     def interrupted(*args, **kwargs):
         try:

@@ -17,6 +17,7 @@ from anyteacher.experiment import (
     Experiment,
     evaluate,
     fit,
+    make_trainer,
     seed_all,
     set_threads,
 )
@@ -62,6 +63,17 @@ def test_the_run_holds_what_it_says(run):
     assert (facts["image"], facts["step"]) == ([1, 8, 8], 15)
     assert facts["seconds"].keys() == {"steps", "validation"}
     assert min(facts["seconds"].values()) > 0
+
+
+def test_whoever_reads_the_run_reads_the_student(run):
+    folder, _, _ = run
+    assert (folder / STUDENT).stat().st_mode == (folder / CURVES).stat().st_mode
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_machine_that_is_not_there_is_named():
+    with pytest.raises(ConfigError, match=r"\{'accelerator': 'gpu'\}: No supported gpu"):
+        make_trainer(accelerator="gpu")
 
 
 def test_the_student_is_the_best_by_the_metric_with_its_own_keys_alone(run):

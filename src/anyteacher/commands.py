@@ -36,6 +36,7 @@ from anyteacher.predict import predict_folder, step_of
 from anyteacher.projectors import LevelProjector, Projector
 from anyteacher.report import Table, print_table, say
 from anyteacher.results import write_result
+from anyteacher.unfinished import last_checkpoint
 from anyteacher.weights import load_weights
 
 _CONSOLE = Console()
@@ -84,6 +85,8 @@ def fit(parser: ArgumentParser, settings: Namespace) -> int:
         _check_resumed(settings.output / experiment.CONFIG, config)
     made, trainer = instantiate(parser, settings)
     if rank_zero_only.rank == 0:
+        if settings.resume and not last_checkpoint(settings.output).exists():
+            say(f"There is no run in {settings.output} to go on with: a new one begins.")
         for name, teacher in made.teachers().items():
             say(f"{name}: {teacher.described()}.")
     with _told_in_a_sentence():

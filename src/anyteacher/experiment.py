@@ -32,6 +32,7 @@ from anyteacher.unfinished import last_checkpoint
 from anyteacher.weights import load_weights, weights_of
 
 CONFIG, INFO, STUDENT, CURVES = "config.yaml", "run.json", "student.safetensors", "curves.csv"
+_HARDWARE = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 
 @dataclass
@@ -263,7 +264,8 @@ def save_student(student: nn.Module, checkpoint: Path, folder: Path) -> Path:
     load_weights(student, checkpoint)
     path = folder / STUDENT
     with replacing(path) as temporary:
-        require("safetensors.torch").save_file(weights_of(student), temporary)
+        # Bytes, and not its own file, which nobody but its owner could read.
+        temporary.write_bytes(require("safetensors.torch").save(weights_of(student)))
     return path
 
 
@@ -283,7 +285,11 @@ def make_trainer(**options: Any) -> Trainer:
         warnings.filterwarnings("ignore", text)
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
     options.setdefault("enable_model_summary", False)
-    return Trainer(**options)
+    try:
+        return Trainer(**options)
+    except MisconfigurationException as error:
+        given = {name: options[name] for name in _HARDWARE if options.get(name) is not None}
+        raise ConfigError(f"No trainer can be made with {given}: {error}") from error
 
 
 def seed_all(seed: int) -> None:

@@ -394,10 +394,12 @@ def test_wrong_outputs_are_refused(row: Row) -> None:
     task = row.make()
     batch, output = {task.target: row.target()}, output_of(task)
     more = torch.cat([output, output[:, :1]], dim=1)
-    for wrong in (more, output[0], output[None]):
-        with pytest.raises(ConfigError, match=f"{task.out_channels} output channels"):
+    axes = f"predicts for {'each pixel' if task.kind == 'dense' else 'the whole image'}"
+    channels = f"{task.out_channels} output channels"
+    for wrong, cure in ((more, channels), (output[0], axes), (output[None], axes)):
+        with pytest.raises(ConfigError, match=cure):
             task.loss(wrong, batch)
-        with pytest.raises(ConfigError, match=f"{task.out_channels} output channels"):
+        with pytest.raises(ConfigError, match=cure):
             task.prediction(wrong, SIZE)
     with pytest.raises(ConfigError, match="gave a dict"):
         task.loss({"out": output}, batch)  # type: ignore[arg-type]

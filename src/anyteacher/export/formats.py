@@ -68,7 +68,7 @@ def safetensors(order: Order) -> Written:
     text = {DESCRIPTION: json.dumps(student.description)}
     shapes = Freedom(order.channels, order.size, step=0).shapes()
     with replacing(path) as part:
-        require("safetensors.torch").save_file(state, part, metadata=text)
+        part.write_bytes(require("safetensors.torch").save(state, metadata=text))
         found = agreement(student, load_student(part), shapes) if order.check else None
     return Written(path, "what the model takes", "", sized=False, difference=found)
 

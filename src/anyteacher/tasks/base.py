@@ -240,9 +240,13 @@ class Task(nn.Module, ABC):
             )
         if output.ndim != (4 if self.kind == "dense" else 2) or output.shape[1] != channels:
             axes = "(batch, {}, height, width)" if self.kind == "dense" else "(batch, {})"
+            cure = f"Give the student {channels} output channels."
+            if output.ndim != axes.count(",") + 1:
+                of = "each pixel" if self.kind == "dense" else "the whole image"
+                cure = f"Take a student that predicts for {of}."
             raise ConfigError(
                 f"{name} needs an output of shape {axes.format(channels)}, but the student gave "
-                f"{tuple(output.shape)}. Give the student {channels} output channels."
+                f"{tuple(output.shape)}. {cure}"
             )
         return output.to(torch.promote_types(output.dtype, torch.float32))
 
