@@ -21,15 +21,16 @@ from typing import TypeVar
 from torch import nn
 
 from anyteacher import losses, projectors
-from anyteacher.bench.claims import CLAIMS
 from anyteacher.bench.evidence import Outcome, outcomes
-from anyteacher.bench.grids import GRIDS
+from anyteacher.bench.grids import GRIDS, TEACHER_FREE
 from anyteacher.bench.plan import Plan
+from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
 from anyteacher.errors import LayoutError
 from anyteacher.losses import DIRECTIONS, BatchLoss, LevelLoss, Loss
 from anyteacher.methods.about import About, about, known
 from anyteacher.projectors import LevelProjector, Projector
+from anyteacher.report.markup import number
 
 DOCS = Path(__file__).parent
 EVIDENCE = DOCS / "evidence"
@@ -302,23 +303,44 @@ def source(*documented: object) -> str:
     return NONE
 
 
+def published() -> dict[str, Plan]:
+    """The grids whose records are published, by name."""
+    paths = {name: EVIDENCE / f"{name}.jsonl.gz" for name in GRIDS}
+    return {n: Plan(GRIDS[n], read_records(path)) for n, path in paths.items() if path.exists()}
+
+
 def verdicts() -> str:
     """What the published records of each grid say of each claim."""
     found = {
-        grid.name: {outcome.claim.name: outcome for outcome in outcomes(Plan(grid, records))}
-        for grid in GRIDS.values()
-        if (path := EVIDENCE / f"{grid.name}.jsonl.gz").exists() and (records := read_records(path))
+        name: {outcome.claim.name: outcome for outcome in outcomes(plan)}
+        for name, plan in published().items()
     }
+    claims = {claim.name: claim for name in found for claim in GRIDS[name].claims}
     header = ["claim", "", *(f"on [`{name}`](evidence/{name}.md)" for name in found)]
     rows = [
-        [
-            claim.name,
-            claim.statement,
-            *(_verdict(by_name.get(claim.name)) for by_name in found.values()),
-        ]
-        for claim in CLAIMS
+        [name, claim.statement, *(_verdict(known.get(name)) for known in found.values())]
+        for name, claim in claims.items()
     ]
     return table(header, rows)
+
+
+def regularisers() -> str:
+    """What each regulariser brings by itself, by the published records."""
+    plan = published()[TEACHER_FREE.name]
+    rows: dict[str, list[str]] = {}
+    header = ["regulariser"]
+    for outcome in outcomes(plan):
+        task = outcome.rows[0].comparison.ours.task
+        monitor = problem(task).monitor
+        header += [f"{task}: weight", f"{monitor}, difference in % of alone", "verdict"]
+        for row in outcome.rows:
+            arm = row.comparison.ours
+            choice = plan.chosen(arm)
+            assert choice is not None
+            mean, low, high = (number(value, 2) for value in row.relative())
+            cells = rows.setdefault(arm.method, [f"`{arm.method}`"])
+            cells += [f"{choice.weight:g}", f"{mean} [{low}, {high}]", row.verdict]
+    return table(header, rows.values())
 
 
 def _verdict(outcome: Outcome | None) -> str:
@@ -345,6 +367,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "projectors": projector_table,
     "methods": method_tables,
     "verdicts": verdicts,
+    "regularisers": regularisers,
 }
 
 _PLACE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

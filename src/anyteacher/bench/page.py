@@ -80,7 +80,9 @@ def _title(plan: Plan) -> tuple[str, str]:
     return (
         f"The paper's claims, on the grid {grid.name}",
         f"{runs} of {plan.count} runs: {len(grid.tasks)} tasks ({', '.join(grid.tasks)}), students "
-        f"`{grid.student}`, teachers `{grid.teacher}`. The claims were stated before the runs.",
+        f"`{grid.student}`, teachers `{grid.teacher}`. Settings were chosen over "
+        f"{grid.selection_seeds} of the seeds kept for it, and compared over up to {grid.seeds} "
+        "others. The claims were stated before the runs.",
     )
 
 
