@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
+from anyteacher.data.readers import read_photo
 from anyteacher.data.source import Sample, Source
 from anyteacher.errors import ConfigError, DataError
 from anyteacher.facts import IGNORE
-from anyteacher.images import SUFFIXES, read_labels, read_pixels
+from anyteacher.images import SUFFIXES, read_labels
 
 Reader = Callable[[Path], Tensor]
 
@@ -231,8 +232,7 @@ class FileSource(Source):
 
     def read(self, index: int) -> Sample:
         """Reads all files of a sample."""
-        sample = {"image": read_pixels(self.images[index])}
-        for key, (paths, reader) in self.targets.items():
-            sample[key] = reader(paths[index])
-        sample.update({key: rows[index] for key, rows in self.values.items()})
-        return sample
+        targets = {key: reader(paths[index]) for key, (paths, reader) in self.targets.items()}
+        image = read_photo(self.images[index], targets.values())
+        values = {key: rows[index] for key, rows in self.values.items()}
+        return {"image": image, **targets, **values}

@@ -70,9 +70,14 @@ def height_and_width(sample: Sample, name: str) -> tuple[int, int]:
     sizes = {key: (sample[key].shape[-2], sample[key].shape[-1]) for key in PIXELS if key in sample}
     if len(set(sizes.values())) > 1:
         described = ", ".join(f"{key} {h} x {w}" for key, (h, w) in sizes.items())
+        turned = (
+            " One of them lies on its side: photos are turned as their camera stored (EXIF), and "
+            "masks, depth and normals never are."
+        )
+        sideways = len({tuple(sorted(size)) for size in sizes.values()}) == 1
         raise DataError(
             f"{name}: the sizes differ ({described}, height x width). What belongs to a picture "
-            "must have its size."
+            f"must have its size.{turned if sideways else ''}"
         )
     return sizes["image"]
 
