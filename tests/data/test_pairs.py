@@ -48,6 +48,18 @@ def test_one_of_the_two_folders_is_asked_for(tmp_path, gone):
         PairsData(root).source("train")
 
 
+def test_photos_beside_their_masks_are_no_pairs(tmp_path):
+    root = layouts.folders(tmp_path)
+    with pytest.raises(
+        DataError, match=r"train' holds folders .*\(depth, images, masks, normals\)"
+    ):
+        PairsData(root).source("train")
+    pairs = layouts.two_folders(tmp_path / "two")  # these may have folders
+    for kind, ending in (("A", "png"), ("B", "bmp")):
+        layouts.save(pairs / kind / "train" / "in" / f"0.{ending}", layouts.picture(0))
+    assert len(PairsData(pairs).source("train")) == 4
+
+
 def test_bars_are_unknown_in_the_picture_to_be_made(tmp_path):
     data = PairsData(layouts.aligned(tmp_path), size=(16, 40), fit="pad")
     data.setup("fit")
