@@ -2,12 +2,14 @@ import io
 import sys
 
 import layouts
+import pytest
 from rich.console import Console
 from torch import nn
 
 from anyteacher import cli
 from anyteacher.check import check
 from anyteacher.data import FoldersData
+from anyteacher.errors import DataError
 
 
 def run(data):
@@ -45,6 +47,20 @@ def test_broken_files_are_named_up_to_a_number(tmp_path):
     assert not check(data, Console(file=out, width=200), shown=1)
     assert out.getvalue().count("broken: Cannot read") == 1
     assert "… and 2 more: --shown 3 names all." in out.getvalue()
+
+
+def test_missing_files_are_named_with_all_that_is_broken(tmp_path):
+    root = layouts.folders(tmp_path)
+    (root / "train" / "masks" / "walk" / "1.png").unlink()
+    (root / "val" / "images" / "walk" / "0.jpg").write_bytes(b"no image")
+    data = FoldersData(root, classes=5, ignore=200, num_workers=0)
+    good, text = run(data)
+    assert not good
+    assert text.count("broken: Cannot read") == 2
+    assert "masks/walk/1.png" in text
+    assert "images/walk/0.jpg" in text
+    with pytest.raises(DataError, match=r"1 of 3 files are missing; .*masks/walk/1.png"):
+        data.setup("fit")
 
 
 def test_depth_beyond_what_is_used_and_normals_are_told(tmp_path):

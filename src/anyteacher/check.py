@@ -25,7 +25,7 @@ def check(data: DataModule, console: Console, shown: int = SHOWN) -> bool:
         shown: How many broken files are named.
 
     Raises:
-        DataError: when files are missing.
+        DataError: when whole folders or lists are missing.
     """
     facts, found = data.facts(), dict[str, Inventory]()
     for name, samples in stored(data):

@@ -39,8 +39,8 @@ def test_what_is_missing_or_wrong(tmp_path):
     with pytest.raises(DataError, match=r"scale"):
         FoldersData(root, max_depth=10.0).source("train").read(0)
     (root / "train" / "masks" / "walk" / "1.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 images have no file .*walk/1.jpg"):
-        FoldersData(root, classes=5, ignore=200).source("train")
+    with pytest.raises(DataError, match=r"1 of 3 files are missing; .*masks/walk/1.png"):
+        FoldersData(root, classes=5, ignore=200).dataset("train")
 
 
 STRETCHED = Augmentation(area=(0.5, 1.0), ratio=(0.97, 1.03))

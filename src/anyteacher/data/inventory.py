@@ -145,7 +145,7 @@ def stored(data: DataModule) -> Iterator[tuple[str, Source | Dataset[Any]]]:
     """Everything that a data set has, by the name of the split; what two splits share comes once.
 
     Raises:
-        DataError: when files are missing.
+        DataError: when whole folders or lists are missing.
     """
     seen: set[tuple[str, ...]] = set()
     if not isinstance(data, ImageData):

@@ -47,8 +47,8 @@ class PairsData(DrawnData):
     """Pairs of pictures of the same scene: `image`, and `target` (B, 3, H, W) in [0, 1].
 
     Each file of a split's folder holds both side by side, A to the left; or, where the root has
-    folders A and B, the two have the same path in them, but for the ending. Without a folder `val`, the test pairs
-    validate; without a folder `test`, the validation pairs test.
+    folders A and B, the two have the same path in them, but for the ending. Without a folder `val`,
+    the test pairs validate; without a folder `test`, the validation pairs test.
 
     Args:
         root: Folder with the splits, or with A and B.
@@ -72,11 +72,12 @@ class PairsData(DrawnData):
         part = split if (within / split).is_dir() else other
         folder = need_folder(within / part, LAYOUT)
         names = names_in(folder)
+        first = Paths(folder, names, found=True)
         if not apart:
             _check_flat(folder, names)
-            return AlignedSource(Paths(folder, names), self.direction)
+            return AlignedSource(first, self.direction)
         theirs = need_folder(self.root / "B" / part, LAYOUT)
-        first, second = Paths(folder, names), Paths(theirs, partners(names, theirs))
+        second = partners(names, theirs)
         given, wanted = (first, second) if self.direction == "AtoB" else (second, first)
         return FileSource(given, {"target": (wanted, read_pixels)})
 

@@ -41,6 +41,13 @@ class Source(ABC):
     def name(self, index: int) -> str:
         """Where a sample is stored: the path of its file, or of its files."""
 
+    def check_exist(self) -> None:  # noqa: B027
+        """Makes sure that all files are there, before hours are spent; by default nothing.
+
+        Raises:
+            DataError: when some are missing.
+        """
+
     @abstractmethod
     def read(self, index: int) -> Sample:
         """A sample as plain tensors.
@@ -99,6 +106,10 @@ class Part(Source):
     def name(self, index: int) -> str:
         """Where a sample is stored."""
         return self.source.name(int(self.places[index]))
+
+    def check_exist(self) -> None:
+        """Makes sure that all files are there, also those of the samples that are left out."""
+        self.source.check_exist()
 
     def read(self, index: int) -> Sample:
         """A sample."""
@@ -205,8 +216,10 @@ class ImageData(DataModule, ABC):
     def source(self, split: Split) -> Source:
         """A split of the data set as it is stored.
 
+        Of its files some may be missing, which `Source.check_exist` tells before training.
+
         Raises:
-            DataError: when files are missing.
+            DataError: when folders or lists are.
         """
 
     def part(self, split: Split) -> Source:
@@ -246,6 +259,7 @@ class ImageData(DataModule, ABC):
         return self._seen(self.part(split), split)
 
     def _seen(self, source: Source, split: Split) -> ImageDataset:
+        source.check_exist()
         facts = self.facts()
         return ImageDataset(
             source,
