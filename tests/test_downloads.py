@@ -52,9 +52,10 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence_with_the_way_on():
     assert isinstance(made, ConfigError)
     assert str(made) == (
         "The student cannot be made (ConnectionError: No route). Fetch its weights once where "
-        "there is a network, or have it made without: --student.encoder_weights=null "
+        "there is a network, and bring the folder that they are kept in (HF_HOME, TORCH_HOME), or "
+        "have it made without: --student.encoder_weights=null "
         '--student.encoder.pretrained=false --student.dict_kwargs.checkpoint_path="". '
-        "HF_HUB_OFFLINE=1 in the environment spares the attempts to reach a network."
+        "HF_HUB_OFFLINE=1 in the environment spares the attempts to reach Hugging Face's hub."
     )
 
 

@@ -99,6 +99,7 @@ def test_two_teachers_with_their_own_inputs_taps_and_weights(fit, files):
             weights=str(files / "resnet.safetensors"),
             norm={"mean": [0.5], "std": [0.25]},
             size=[64, 64],
+            settings={"drop_rate": 0.1, "pretrained_cfg_overlay": {"crop_pct": 0.9}},
         ),
     }
     out, curves, folder = fit(
@@ -127,7 +128,8 @@ CASES = {
     "torchvision": (
         named("Torchvision", name="mnasnet0_5", weights="random"),
         "layers.9",
-        "teacher: MNASNet, 2,218,512 parameters; images of their own size (trained at 224 x 224)",
+        "teacher: MNASNet, 2,218,512 parameters with random weights (seed 0); "
+        "images of their own size (trained at 224 x 224)",
     ),
     "smp": (
         named(
@@ -143,12 +145,12 @@ CASES = {
     "exported": (
         lambda folder: named("Exported", path=f"{folder}/rooms.pt2"),
         "encoder.2",
-        "teacher: UnflattenedModule, ",
+        "teacher: program of torch.export, ",
     ),
     "torchscript": (
         lambda folder: named("TorchScript", path=f"{folder}/script.pt"),
         "output",
-        "teacher: Whole, ",
+        "teacher: EncoderDecoder of TorchScript, ",
     ),
     "import path": (
         lambda folder: {

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from anyteacher import cli
+from anyteacher import cli, teachers
 from anyteacher.data.augmentation import fixed_view
 from anyteacher.experiment import CONFIG, CURVES
 from anyteacher.logs import read_curves
@@ -71,7 +71,7 @@ def read(name, twin):
     return yaml.safe_load((FOLDER / f"{name}-{twin}.yaml").read_text())
 
 
-def run(name, twin, folder, *more):
+def run(name, twin, folder, *more, weights="random"):
     """Fits a recipe, or a twin of it; gives the folder of the run."""
     write, small = RECIPES[name]
     paths = [FOLDER / f"{name}-inverted.yaml"]
@@ -80,7 +80,7 @@ def run(name, twin, folder, *more):
     given = [*SMALL, *small, *more]
     if "teacher" not in read(name, twin) or read(name, twin)["teacher"]:
         of = read(name, "inverted")["teacher"]
-        small = {**TEACHERS[of["init_args"]["name"]], "weights": "random"}
+        small = {**TEACHERS[of["init_args"]["name"]], "weights": str(weights)}
         teacher = {"class_path": of["class_path"], "init_args": small}
         given.append(f"--teacher={json.dumps(teacher)}")
     status = cli.main(
@@ -109,6 +109,19 @@ def test_a_recipe_makes_two_steps_on_files_of_its_format(name, twin, tmp_path):
     wanted = "traditional" if twin == "traditional" else "inverted"
     assert kept["distillation"]["direction"] == wanted
     assert (folder / "student.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["nyuv2", "imagenet", "facades"])
+def test_the_teacher_of_a_recipe_takes_its_weights_from_a_file(name, tmp_path, capsys):
+    """As its authors give them out: of the size of images that it was trained at."""
+    of = read(name, "inverted")["teacher"]
+    small = TEACHERS[of["init_args"]["name"]]
+    settings = {k: v for k, v in small.get("settings", {}).items() if k != "img_size"}
+    kind = getattr(teachers, of["class_path"].rpartition(".")[2])
+    made = kind(small["name"], weights="random", settings=settings)
+    torch.save(made.model.state_dict(), tmp_path / "weights.pth")
+    run(name, "inverted", tmp_path, weights=tmp_path / "weights.pth")
+    assert f"with the weights of {tmp_path}/weights.pth; images" in capsys.readouterr().out
 
 
 def test_imagenet_without_a_teacher_makes_two_steps(tmp_path):

@@ -65,8 +65,29 @@ def test_what_layers_share_is_written_for_each_and_shared_again(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(TeacherError, match=r"no checkpoint at '.*gone.pt'. Give the path"):
         load_weights(model(), tmp_path / "gone.pt")
-    with pytest.raises(TeacherError, match="no checkpoint at"):
+    with pytest.raises(TeacherError, match=r"is a folder, .*path of a checkpoint"):
         load_weights(model(), tmp_path)
+
+
+def test_counted_batches_may_be_missing_or_too_many(tmp_path):
+    """Old checkpoints of torch have none, and frozen normalisations take none."""
+    source, target = model(), model()
+    old = {k: v for k, v in source.state_dict().items() if "num_batches" not in k}
+    torch.save(old, tmp_path / "old.pt")
+    load_weights(target, tmp_path / "old.pt")
+    assert same(source, target)
+    torch.save({**source.state_dict(), "2.num_batches_tracked": torch.tensor(3)}, tmp_path / "a.pt")
+    load_weights(model(), tmp_path / "a.pt")
+
+
+def test_a_further_prefix_may_be_named(tmp_path):
+    source, target = model(), model()
+    state = {f"vit.{key}": value for key, value in source.state_dict().items()}
+    torch.save({**state, "classifier.weight": torch.zeros(2)}, tmp_path / "whole.pt")
+    with pytest.raises(TeacherError, match="of another model"):
+        load_weights(target, tmp_path / "whole.pt")
+    load_weights(target, tmp_path / "whole.pt", prefixes=["vit."])
+    assert same(source, target)
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
@@ -107,7 +128,7 @@ def test_code_in_a_checkpoint_does_not_run(save, tmp_path):
     ("other", "message"),
     [
         (lambda: model(6), r"of another shape \(0.weight \(6, 3, 1, 1\) for \(5, 3, 1, 1\)"),
-        (lambda: nn.Linear(2, 2), r"9 keys missing \(0.weight, .*\); 2 keys unexpected"),
+        (lambda: nn.Linear(2, 2), r"8 keys missing \(0.weight, .*\); 2 keys unexpected"),
         (lambda: model()[:2], r"2 keys missing \(2.weight, 2.bias\)\. Build"),
         (lambda: nn.Sequential(*model(), nn.Linear(1, 1)), r"Sequential: 2 keys unexpected"),
     ],

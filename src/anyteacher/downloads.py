@@ -43,9 +43,10 @@ def not_made(name: str, settings: Any, error: BaseException) -> ConfigError | No
     way = "Check the files and addresses that its settings name."
     if flags:
         way = (
-            "Fetch its weights once where there is a network, or have it made without: "
+            "Fetch its weights once where there is a network, and bring the folder that they are "
+            "kept in (HF_HOME, TORCH_HOME), or have it made without: "
             f"{' '.join(flags)}. HF_HUB_OFFLINE=1 in the environment spares the attempts to reach "
-            "a network."
+            "Hugging Face's hub."
         )
     return ConfigError(
         f"The {name} cannot be made ({type(seen).__name__}: {reason.rstrip('.')}). {way}"

@@ -54,6 +54,8 @@ class Teacher(nn.Module):
 
     Attributes:
         trained_at: Height and width that the model was trained at, where that is known.
+        origin: Where its weights are from, in words.
+        title: The model, in a word or two.
     """
 
     trained_at: Size | None = None
@@ -86,6 +88,8 @@ class Teacher(nn.Module):
         self.model = model.requires_grad_(False).to(dtype=self.dtype).eval()
         self.norm, self.size, self.stop_early = norm, size, stop_early
         self.order = order
+        self.title = type(model).__name__
+        self.origin = "weights as it was given" if weights is None else f"the weights of {weights}"
         self._fingerprint: str | None = None
         self._measured: list[str] = []
         # A tuple: walking the tree of a large model at every step would cost more than this check.
@@ -169,13 +173,17 @@ class Teacher(nn.Module):
             convolutions = (m for m in self.model.modules() if isinstance(m, nn.Conv2d))
             wanted = next((c.in_channels for c in convolutions), prepared.shape[1])
             hint = "Set the `size` of the teacher to one that it takes."
+            if self.size is not None:
+                hint = (
+                    f"Set another `size` of the teacher than {_times(self.size)}, or leave it out."
+                )
             if wanted != prepared.shape[1]:
                 hint = (
                     f"Its first convolution takes {wanted} channels, not {prepared.shape[1]}. Give "
                     "it images of its own (teacher_images), or take a model of as many channels."
                 )
             raise TeacherError(
-                f"{type(self.model).__name__} cannot take images of shape {tuple(prepared.shape)} "
+                f"{self.title} cannot take images of shape {tuple(prepared.shape)} "
                 f"({type(error).__name__}: {reason}). {hint}"
             ) from error
 
@@ -243,15 +251,15 @@ class Teacher(nn.Module):
         self.model.load_state_dict(dict(statistics), strict=False)
 
     def described(self) -> str:
-        """The model and how its images are prepared, in a line."""
+        """The model, its weights and how its images are prepared, in a line."""
         size = "of their own size" if self.size is None else f"resized to {_times(self.size)}"
         known = f" (trained at {_times(self.trained_at)})" if self.trained_at else ""
         norm = "as they come"
         if self.norm is not None:
             norm = f"normalised by mean {_listed(self.norm.mean)} and std {_listed(self.norm.std)}"
         return (
-            f"{type(self.model).__name__}, {sum(p.numel() for p in self.model.parameters()):,} "
-            f"parameters; images {size}{known}, {norm}, {self.order.upper()}"
+            f"{self.title}, {sum(p.numel() for p in self.model.parameters()):,} parameters with "
+            f"{self.origin}; images {size}{known}, {norm}, {self.order.upper()}"
             f"{f', in {self.dtype}'.replace('torch.', '') if self.dtype else ''}"
         )
 

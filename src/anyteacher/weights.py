@@ -4,7 +4,7 @@ import ctypes
 import hashlib
 import pickle
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +24,86 @@ _PREFIXES = (
     "backbone.",
     "vision_model.",
 )
+_COUNT = ".num_batches_tracked"
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, *, prefixes: Sequence[str] = ()) -> None:
     """Loads a checkpoint into a model; every key and shape must fit.
 
     Takes safetensors and torch files. Only tensors are read, never code. A state dict may lie
     inside a training checkpoint, and its keys may have the prefix of a wrapper.
 
+    Args:
+        model: It gets the weights.
+        path: The checkpoint.
+        prefixes: Further ones that its keys may have.
+
     Raises:
         TeacherError: when the file is not there, cannot be read, holds code, or belongs to
             another model.
     """
+    load_state(model, read_state(path), path, prefixes=prefixes)
+
+
+def read_state(path: str | Path) -> OrderedDict[str, Tensor]:
+    """The state dict of a checkpoint, its keys as they are.
+
+    Raises:
+        TeacherError: when the file is not there, cannot be read, or holds code.
+    """
     path = Path(path)
-    state = _state_dict(_read(path), path)
+    return OrderedDict(_state_dict(_read(path), path))
+
+
+def load_state(
+    model: nn.Module, state: Mapping[str, Tensor], path: str | Path, *, prefixes: Sequence[str] = ()
+) -> None:
+    """Loads the state dict of a checkpoint into a model; every key and shape must fit.
+
+    The batches that a normalisation has counted may be missing or too many: frozen
+    normalisations and old checkpoints have no such numbers, and nothing in eval mode needs them.
+
+    Args:
+        model: It gets the weights.
+        state: What `read_state` has read.
+        path: For messages.
+        prefixes: Further ones that its keys may have.
+
+    Raises:
+        TeacherError: when it belongs to another model.
+    """
     expected = model.state_dict()
-    fitting = max(
-        (
-            {key.removeprefix(p): value for key, value in state.items() if key.startswith(p)}
-            for p in ("", *_PREFIXES)
-        ),
-        key=lambda candidate: len(candidate.keys() & expected.keys()),
-    )
+    fitting = without_prefix(state, expected, prefixes)
+    counts = {key: value for key, value in expected.items() if key.endswith(_COUNT)}
+    fitting = {
+        key: value
+        for key, value in {**counts, **fitting}.items()
+        if key in expected or not key.endswith(_COUNT)
+    }
     _check_fit(fitting, expected, path, type(model).__name__)
     # The versions of the modules, which some of them ask for; every key and shape is of this one.
     versioned = OrderedDict(fitting)
     versioned._metadata = expected._metadata  # type: ignore[attr-defined]
     model.load_state_dict(versioned)
+
+
+def without_prefix(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefixes: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """A state dict without the prefix of a wrapper: the one that leaves most keys of a model.
+
+    Args:
+        state: What `read_state` has read.
+        expected: The state dict of the model.
+        prefixes: Further ones that its keys may have.
+    """
+    return max(
+        (
+            {key.removeprefix(p): value for key, value in state.items() if key.startswith(p)}
+            for p in ("", *_PREFIXES, *prefixes)
+        ),
+        key=lambda candidate: len(candidate.keys() & expected.keys()),
+    )
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
@@ -64,6 +117,10 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Any:
+    if path.is_dir():
+        raise TeacherError(
+            f"'{path}' is a folder, and weights are in a file. Give the path of a checkpoint."
+        )
     if not path.is_file():
         raise TeacherError(
             f"There is no checkpoint at '{path}'. Give the path of an existing file."
@@ -106,7 +163,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _check_fit(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, model: str
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path, model: str
 ) -> None:
     problems = [
         _listed("missing", [key for key in expected if key not in state]),

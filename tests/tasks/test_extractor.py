@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from anyteacher.errors import ConfigError, TapError
+from anyteacher.errors import ConfigError, TapError, TeacherError
 from anyteacher.models import ConvNet
 from anyteacher.normalization import ImageNorm
 from anyteacher.tasks.extractor import Extractor
@@ -30,6 +30,13 @@ def test_a_vector_is_taken_as_it_is_and_no_hook_stays() -> None:
     seen = extract(pictures)
     torch.testing.assert_close(seen, model(pictures))
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_pictures_that_the_network_does_not_take_are_told_in_a_line() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 9), torch.nn.Flatten())
+    extract = Extractor(lambda: Teacher(model), "0")
+    with pytest.raises(TeacherError, match=r"images of shape \(2, 3, 8, 8\) .*Set the `size`"):
+        extract(torch.rand(2, 3, 8, 8))
 
 
 def test_what_cannot_measure_is_refused() -> None:

@@ -8,6 +8,7 @@ from anyteacher.models import EncoderDecoder
 from anyteacher.normalization import IMAGENET
 from anyteacher.survey import suggest, survey
 from anyteacher.teachers import Exported, TorchScript
+from anyteacher.teachers.files import Whole
 
 IMAGES = torch.rand(2, 3, 64, 96)
 DYNAMIC = ({0: torch.export.Dim.AUTO},)
@@ -80,13 +81,88 @@ def test_another_size_than_the_program_takes_is_refused(tmp_path):
         Exported(path, size=(32, 32))
 
 
-@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm2d(4)], ids=["dropout", "norm"])
-def test_a_program_in_training_mode_is_refused(layer, tmp_path):
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), layer)
-    path = exported(model.train(), tmp_path / "train.pt2")
+class Attention(nn.Module):
+    def forward(self, x):
+        chance = 0.5 if self.training else 0.0
+        return nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=chance)
+
+
+class Depth(nn.Module):
+    """Leaves itself out of some images, as the blocks of many transformers do."""
+
+    def forward(self, x):
+        return x * x.new_empty((len(x), 1, 1, 1)).bernoulli_(0.5) if self.training else x
+
+
+TRAINED = {
+    "dropout": nn.Dropout(0.5),
+    "channels": nn.Dropout2d(0.5),
+    "alpha": nn.AlphaDropout(0.5),
+    "rrelu": nn.RReLU(),
+    "batches": nn.BatchNorm2d(4),
+    "instances": nn.InstanceNorm2d(4, track_running_stats=True),
+    "attention": Attention(),
+    "depth": Depth(),
+}
+
+
+@pytest.mark.parametrize("decomposed", [False, True])
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_program_in_training_mode_is_refused(name, decomposed, tmp_path):
+    def saved(model, path):
+        program = torch.export.export(model, (IMAGES,), dynamic_shapes=DYNAMIC)
+        torch.export.save(program.run_decompositions() if decomposed else program, path)
+        return path
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), TRAINED[name])
     with pytest.raises(TeacherError, match=r"in training mode \(.*after model.eval\(\)"):
-        Exported(path)
-    assert Exported(exported(model.eval(), tmp_path / "eval.pt2"))
+        Exported(saved(model.train(), tmp_path / "train.pt2"))
+    assert Exported(saved(model.eval(), tmp_path / "eval.pt2"))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Dropout(0.0), nn.BatchNorm2d(4, track_running_stats=False)],
+    ids=["never", "always"],
+)
+def test_a_program_that_is_the_same_in_either_mode_is_taken(layer, tmp_path):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), layer).train()
+    teacher = Exported(exported(model, tmp_path / "model.pt2"))
+    torch.testing.assert_close(teacher(IMAGES), model.eval()(IMAGES).detach())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dropout", "on the same images"),
+        ("attention", "on the same images"),
+        ("depth", "on the same images"),
+        ("batches", "beside other images"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_script_in_training_mode_is_refused_with_the_first_images(name, message, tmp_path):
+    def saved(model, path):
+        with pytest.warns(FutureWarning, match=r"torch\.jit"):
+            torch.jit.save(torch.jit.trace(model, images, check_trace=False), path)
+        return TorchScript(path)
+
+    images = torch.rand(8, 3, 16, 16)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), TRAINED[name])
+    teacher, state = saved(model.train(), tmp_path / "train.pt"), torch.get_rng_state()
+    with pytest.raises(TeacherError, match=rf"{message}: it was traced in training mode.*eval\(\)"):
+        teacher(images)
+    assert torch.equal(torch.get_rng_state(), state)
+    trained = saved(model.eval(), tmp_path / "eval.pt")
+    torch.testing.assert_close(trained(images), model(images).detach())
+
+
+def test_a_script_is_looked_at_again_with_two_images_and_no_more(script, monkeypatch):
+    teacher, seen = TorchScript(script[1]), []
+    monkeypatch.setattr(Whole, "_check", lambda whole, images: seen.append(len(images)))
+    for count in (1, 1, 2, 2, 1):
+        teacher(IMAGES[:count])
+    assert seen == [1, 2]
 
 
 def test_other_weights_of_the_same_model(tmp_path):

@@ -22,6 +22,7 @@ CONFIG = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 8,
+    "image_size": [96, 64],
 }
 # Each takes weights and a seed; without weights it asks for the pretrained ones.
 NAMED = {
@@ -76,13 +77,48 @@ def test_the_message_of_a_hub_is_kept_to_its_first_line(monkeypatch):
         raise OSError("no such host\nand a long story")
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    with pytest.raises(TeacherError, match=r"pretrained weights of 'resnet10t' .*no such host\)\."):
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    message = r"pretrained weights of 'resnet10t' .*no such host\)\. .* HF_HUB_OFFLINE=1 .* spares"
+    with pytest.raises(TeacherError, match=message):
         Timm("resnet10t")
 
 
-def test_what_went_wrong_without_a_hub_is_shown_as_it_is():
-    with pytest.raises(TypeError, match="widht"):
-        Timm("vit_tiny_patch16_224", weights="random", settings={"widht": 3})
+@pytest.mark.parametrize("weights", ["random", "pretrained"])
+def test_settings_that_a_model_does_not_take_are_told_in_a_line(weights, monkeypatch):
+    monkeypatch.setattr(torchvision.models._api.WeightsEnum, "get_state_dict", lambda *a, **k: {})
+    message = rf"cannot be made with {weights} weights \(TypeError: .*'bogus'.*name and settings"
+    for make in (lambda **given: Timm("resnet10t", **given), NAMED["torchvision"]):
+        with pytest.raises(TeacherError, match=message):
+            make(weights=weights, settings={"bogus": 1})
+
+
+@pytest.mark.parametrize("name", ["timm", "torchvision", "smp"])
+def test_settings_that_are_no_mapping(name):
+    with pytest.raises(TeacherError, match=r"are a mapping .*, got 'drop_rate'\. Write settings="):
+        NAMED[name](weights="random", settings="drop_rate")
+
+
+def test_settings_that_pretrained_weights_do_not_take_are_no_matter_of_a_network():
+    match = r"expected value 1000 but got 10 .*weights=\"random"
+    with pytest.raises(TeacherError, match=match) as no:
+        Torchvision("mnasnet0_5", settings={"num_classes": 10})
+    assert "HF_HUB_OFFLINE" not in str(no.value)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_empty_weights_are_no_folder(name):
+    with pytest.raises(TeacherError, match=r"said by an empty text. Say \"pretrained\", \"random"):
+        NAMED[name](weights="")
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_it_says_whose_weights_it_has(name, tmp_path):
+    random = NAMED[name](weights="random", seed=3)
+    assert "parameters with random weights (seed 3); images" in random.described()
+    torch.save(random.model.state_dict(), tmp_path / "some.pt")
+    loaded = NAMED[name](weights=tmp_path / "some.pt")
+    assert f"with the weights of {tmp_path}/some.pt; images" in loaded.described()
 
 
 def test_without_a_network_torchvision_says_what_to_do(monkeypatch):
@@ -107,7 +143,8 @@ def test_without_a_network_smp_says_what_to_do(module, monkeypatch):
     else:
         monkeypatch.setattr(smp.base.hub_mixin, "hf_hub_download", offline)
         name = "smp-hub/no-such-model"
-    with pytest.raises(TeacherError, match=rf"of '{name}' .*no network.*weights=\"path/to/file\""):
+    way = 'weights="path/to/file"' if module == "encoders" else "local folder"
+    with pytest.raises(TeacherError, match=rf"of '{name}' .*no network.*{way}"):
         SegmentationModels(name, encoder="mobilenet_v2")
 
 
@@ -116,33 +153,39 @@ def test_offline_every_hub_says_at_once_what_to_do(tmp_path):
     program = """
 import time
 from anyteacher.errors import TeacherError
-from anyteacher.teachers import SegmentationModels, Timm, Transformers
+from anyteacher.teachers import SegmentationModels, Timm, Torchvision, Transformers
 FILE, FOLDER = 'weights="path/to/file"', "local folder that has it"
 vit = "google/vit-base-patch16-224"
 makers = (
     (lambda: Timm("resnet10t"), FILE),
-    (lambda: Timm("hf-hub:timm/resnet10t.c3_in1k"), FILE),
-    (lambda: Transformers(vit), FILE),
+    (lambda: Timm("hf-hub:timm/resnet10t.c3_in1k"), FOLDER),
+    (lambda: Transformers(vit), FOLDER),
+    (lambda: Torchvision("resnet18"), FILE),
     (lambda: Transformers(vit, weights="random"), FOLDER),
     (lambda: Transformers(vit, weights="some.pt"), FOLDER),
     (lambda: SegmentationModels("unet", encoder="mobilenet_v2"), FILE),
-    (lambda: SegmentationModels("smp-hub/upernet-convnext-tiny"), FILE),
+    (lambda: SegmentationModels("smp-hub/upernet-convnext-tiny"), FOLDER),
 )
 start = time.monotonic()
 for make, way in makers:
     try:
         make()
     except TeacherError as error:
-        assert way in str(error) and "HF_HUB_OFFLINE=1" in str(error), error
+        assert way in str(error) and "spares the attempts" not in str(error), error
         print("ok")
 assert time.monotonic() - start < 60, "it tried to reach a network"
 """
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "TORCH_HOME": str(tmp_path),
+    }
     command = [sys.executable, "-c", program]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, timeout=180, check=False
     )
-    assert done.stdout.split() == ["ok"] * 7, done.stderr
+    assert done.stdout.split() == ["ok"] * 8, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,36 @@ def test_pretrained_weights_bring_their_preprocessing(monkeypatch):
     torch.testing.assert_close(teacher.prepare(images), expected)
 
 
+@pytest.mark.parametrize("weights", ["random", "file"])
+def test_the_normalisation_of_an_encoder_of_timm_is_known_without_its_weights(weights, tmp_path):
+    encoder, path = "tu-xception41", tmp_path / "weights.pt"
+    if weights == "file":
+        made = smp.create_model("unet", encoder, encoder_weights=None, classes=5)
+        torch.save(made.state_dict(), path)
+        weights = path
+    assert random(encoder=encoder, weights=weights).norm == ImageNorm((0.5,) * 3, (0.5,) * 3)
+    # One that has no pretrained weights has no normalisation of its own.
+    assert random(encoder="tu-mobilenetv3_large_075", weights="random").norm == IMAGENET
+
+
+def test_a_trained_encoder_whose_normalisation_only_the_hub_knows_asks_for_it(tmp_path):
+    made = smp.create_model("unet", "xception", encoder_weights=None, classes=5)
+    torch.save(made.state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(TeacherError, match=r"trained 'xception' .*norm=ImageNorm\(mean, std\)"):
+        random(encoder="xception", weights=tmp_path / "weights.pt")
+    norm = ImageNorm((0.5,), (0.5,))
+    assert random(encoder="xception", weights=tmp_path / "weights.pt", norm=norm).norm == norm
+    assert random(encoder="xception").norm == IMAGENET
+
+
+def test_it_says_that_nobody_has_trained_the_decoder(monkeypatch):
+    made = smp.create_model("unet", "mobilenet_v2", encoder_weights=None)
+    monkeypatch.setattr(smp, "create_model", lambda *args, **given: made)
+    teacher = random(weights="pretrained", norm=IMAGENET, seed=4)
+    words = "with pretrained weights of its encoder, and a decoder with random weights (seed 4);"
+    assert words in teacher.described()
+
+
 def test_a_whole_model_from_a_folder(tmp_path):
     source = smp.create_model("fpn", "mobilenet_v2", encoder_weights=None, classes=3)
     # As of a model that was trained from ImageNet's weights, which need not be fetched again.

@@ -31,10 +31,48 @@ def test_it_brings_its_preprocessing():
 def test_the_size_follows_the_settings():
     free = {**VIT, "dynamic_img_size": True}
     assert Timm("vit_tiny_patch16_224", weights="random", settings=free).size is None
-    own = Timm("vit_tiny_patch16_224", weights="random", settings=VIT, size=(32, 32))
+    own = Timm("vit_tiny_patch16_224", weights="random", settings=free, size=(32, 32))
     assert own.size == (32, 32)
+    assert own(torch.rand(1, 3, 48, 48)).shape == (1, 1000)
     smaller = {**VIT, "img_size": (32, 48)}
     assert Timm("vit_tiny_patch16_224", weights="random", settings=smaller).size == (32, 48)
+
+
+def test_another_size_than_the_model_takes_is_refused_with_the_setting():
+    with pytest.raises(TeacherError, match=r"224 x 224 only, and size is \(32, 32\).*img_size"):
+        Timm("vit_tiny_patch16_224", weights="random", settings=VIT, size=(32, 32))
+    same = Timm("vit_tiny_patch16_224", weights="random", settings=VIT, size=(224, 224))
+    assert same.size == (224, 224)
+
+
+def test_weights_from_a_file_are_those_that_timm_would_have_made_of_them(tmp_path):
+    """DINOv2 at another size than its own: timm resamples the position embeddings."""
+    name, path = "vit_small_patch14_dinov2", tmp_path / "weights.pt"
+    state = timm.create_model(name, **VIT).state_dict()
+    torch.save({"model": {f"module.{key}": value for key, value in state.items()}}, path)
+    teacher = Timm(name, weights=path, settings={**VIT, "img_size": (56, 84)})
+    overlay = {"state_dict": state}
+    theirs = timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay=overlay, img_size=(56, 84), **VIT
+    )
+    assert teacher.model.pos_embed.shape == (1, 25, 12)
+    assert teacher.fingerprint() == at.Teacher(theirs).fingerprint()
+    assert teacher.calibrated
+    assert "state_dict" not in teacher.model.pretrained_cfg
+
+
+def test_a_file_of_another_model_is_refused_and_no_class_is_dropped(tmp_path):
+    torch.save(timm.create_model("resnet10t", num_classes=3).state_dict(), tmp_path / "three.pt")
+    with pytest.raises(TeacherError, match=r"of another model .*fc.weight \(3, 512\) for \(1000"):
+        Timm("resnet10t", weights=tmp_path / "three.pt")
+    three = Timm("resnet10t", weights=tmp_path / "three.pt", settings={"num_classes": 3})
+    assert three.model.fc.out_features == 3
+
+
+def test_a_tag_without_weights_is_a_name_for_random_ones():
+    name = "vit_small_patch16_36x1_224.untrained"
+    assert name not in timm.list_pretrained()
+    assert Timm(name, weights="random", settings=VIT).size == (224, 224)
 
 
 def test_a_wrong_name_gets_a_hint():
@@ -45,15 +83,22 @@ def test_a_wrong_name_gets_a_hint():
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("vit_giant_patch14_224", "No pretrained weights exist"),
-        ("vit_tiny_patch16_224.no_such_tag", "no_such_tag"),
+        (
+            "vit_giant_patch14_224",
+            r"cannot be made with pretrained .*No pretrained weights exist.*weights=\"path",
+        ),
+        (
+            "vit_tiny_patch16_224.augrge_in21k",
+            r"no weights 'augrge_in21k' of 'vit_tiny_patch16_224'. Did you .*augreg_in21k",
+        ),
     ],
 )
 def test_names_without_weights(name, reason):
-    with pytest.raises(
-        TeacherError, match=rf"'{name}' could not be had .*{reason}.*weights=\"path"
-    ):
+    with pytest.raises(TeacherError, match=reason):
         Timm(name, settings=VIT)
+    if "augrge" in name:
+        with pytest.raises(TeacherError, match=reason):
+            Timm(name, settings=VIT, weights="random")
 
 
 BLOCKS = {"img_size": (56, 84), "depth": 3, "embed_dim": 12, "num_heads": 2}

@@ -2,6 +2,7 @@ import pytest
 import timm
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 import anyteacher as at
 from anyteacher.errors import TeacherError
@@ -256,6 +257,11 @@ PROCESSORS = {
     "segformer": transformers.SegformerImageProcessor,
     "mobilevit": transformers.MobileViTImageProcessor,  # blue first, in [0, 1]
     "bytes": lambda: transformers.ViTImageProcessor(do_rescale=False, image_mean=[9, 8, 7]),
+    "efficientnet": transformers.EfficientNetImageProcessor,  # divides by std a second time
+    "efficientnet, top alone": lambda: transformers.EfficientNetImageProcessor(do_normalize=False),
+    "efficientnet, offset": lambda: transformers.EfficientNetImageProcessor(
+        rescale_offset=True, rescale_factor=1 / 127.5, include_top=False
+    ),
     "plain": lambda: transformers.ViTImageProcessor(do_normalize=False, rescale_factor=1 / 127.5),
 }
 
@@ -302,6 +308,70 @@ def test_of_texts_and_images_the_tower_of_images_is_taken(tmp_path):
     # And so is the tower's own class.
     alone = Transformers(str(tmp_path), auto_class="CLIPVisionModel", weights="random")
     assert alone.model.config.hidden_size == 16
+
+
+def test_a_checkpoint_of_the_same_body_under_a_head(tmp_path):
+    """As the library writes it: with the body's name before its keys, and without a pooler."""
+    config = transformers.ViTConfig(**BLOCKS)
+    source = transformers.ViTForImageClassification(config).eval()
+    source.save_pretrained(tmp_path)
+    teacher = Transformers("any", config=config, weights=tmp_path / "model.safetensors")
+    theirs = {key: value for key, value in source.vit.state_dict().items() if "pooler" not in key}
+    mine = teacher.model.state_dict()
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(value, mine[key]) for key, value in theirs.items())
+    # The names that they had in other versions are translated, and no weights left out.
+    state = load_file(tmp_path / "model.safetensors")
+    assert "vit.encoder.layer.0.layernorm_before.bias" in state
+    del state["vit.encoder.layer.0.layernorm_before.bias"]
+    save_file(state, tmp_path / "less.safetensors")
+    with pytest.raises(TeacherError, match="of another model than this ViTModel"):
+        Transformers("any", config=config, weights=tmp_path / "less.safetensors")
+    other = transformers.ViTConfig(**{**BLOCKS, "image_size": 32})
+    with pytest.raises(TeacherError, match="of another model than this ViTModel"):
+        Transformers("any", config=other, weights=tmp_path / "model.safetensors")
+    images = torch.rand(2, 3, 64, 64)
+    expected = source.vit(teacher.prepare(images)).last_hidden_state
+    torch.testing.assert_close(teacher(images).last_hidden_state, expected.detach())
+
+
+MAE = {
+    "model_type": "vit_mae",
+    **BLOCKS,
+    "decoder_hidden_size": 8,
+    "decoder_num_hidden_layers": 1,
+    "decoder_num_attention_heads": 2,
+    "decoder_intermediate_size": 8,
+}
+
+
+def test_a_model_that_leaves_out_patches_is_refused_and_its_weights_are_not(tmp_path):
+    with pytest.raises(TeacherError, match=r"patches at random.*auto_class='ViTModel'"):
+        Transformers("any", weights="random", config=MAE)
+    settings = {key: value for key, value in MAE.items() if key != "model_type"}
+    source = transformers.ViTMAEModel(transformers.ViTMAEConfig(**settings))
+    local(tmp_path, None, source)
+    teacher = Transformers(str(tmp_path), auto_class="ViTModel", norm=IMAGENET)
+    images = torch.rand(2, 3, 64, 64)
+    first = teacher(images).last_hidden_state
+    assert first.shape == (2, 17, 16)
+    torch.testing.assert_close(teacher(images).last_hidden_state, first)
+    theirs, mine = source.state_dict(), teacher.model.state_dict()
+    shared = [key for key in mine if "pooler" not in key]
+    assert all(torch.equal(mine[key], theirs[key]) for key in shared)
+
+
+def test_another_size_than_the_model_takes_is_refused_with_the_setting():
+    with pytest.raises(TeacherError, match=r"64 x 64 only, and size is \(32, 32\).*`config`"):
+        Transformers("any", weights="random", config=CASES["vit"][1], size=(32, 32))
+
+
+@pytest.mark.parametrize("name", ["AutoTokenizer", "AutoConfig", "ViTConfig"])
+def test_a_class_that_makes_no_model_is_refused(name):
+    with pytest.raises(
+        TeacherError, match=rf"'{name}' of transformers makes no model. Name .* AutoModel"
+    ):
+        Transformers("any", weights="random", config=CASES["vit"][1], auto_class=name)
 
 
 def test_a_model_of_texts_is_refused():

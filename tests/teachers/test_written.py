@@ -81,6 +81,10 @@ def test_every_way_to_write_a_model(text, name, files):
     ("text", "match"),
     [
         ("tim:resnet18", "from 'tim'. Did you mean timm"),
+        (
+            "anyteacher.models.EncoderDecoder(out_channels='a')",
+            r"out_channels='a'\)' cannot be built \(TypeError: .*Look at its arguments",
+        ),
         ("timm:", "'timm:' names no model. Write timm:NAME, torchvision:NAME"),
     ],
 )

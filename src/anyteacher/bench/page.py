@@ -10,6 +10,7 @@ from anyteacher.bench.grid import Scale
 from anyteacher.bench.markdown import markdown
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
+from anyteacher.bench.tuning import tuning_section
 from anyteacher.images import replacing
 from anyteacher.losses import Direction
 from anyteacher.report import (
@@ -54,6 +55,7 @@ def make_sections(plan: Plan) -> list[Section]:
         *_matrix_sections(plan),
         *_teachers_section(plan),
         Section("What was chosen", _one_line(_FAIRNESS), [_choices(plan)]),
+        *tuning_section(plan),
         Section("What it was run on", "", [_machines(plan)]),
     ]
 

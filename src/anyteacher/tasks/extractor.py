@@ -54,14 +54,18 @@ class Extractor:
 
     @torch.no_grad()
     def __call__(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-        """The features of pictures in [0, 1]."""
+        """The features of pictures in [0, 1].
+
+        Raises:
+            TeacherError: when the network does not take pictures of this size.
+        """
         tap, network = Tap.parse(self.layer), self.network
         if network.device != pictures.device:
             network.to(pictures.device)
         images = network.prepare(pictures)
         recorder = Recorder(network.model, [tap])
         try:
-            with network.precision(images):
+            with network.precision(images), network.explaining(images):
                 feature = recorder.probe(images, stop_early=True)[tap]
         finally:
             recorder.remove()

@@ -8,20 +8,26 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from anyteacher.errors import TeacherError
 from anyteacher.layout import Size
 from anyteacher.normalization import ImageNorm
+from anyteacher.seeding import forked
 from anyteacher.teacher import ChannelOrder, Teacher
 
-_DROPOUT = ("aten.dropout.default", "aten.native_dropout.default")
+# What a normalisation in training mode sets whenever it runs.
+_COUNTED = ("running_mean", "running_var", "num_batches_tracked")
+# Of the outputs' norm, what two runs of a frozen model may differ by: rounding does by less.
+_ROUNDING = 1e-2
 
 
 class Exported(Teacher):
     """A program of `torch.export`, a .pt2 file, with its modules to tap.
 
     The file says which sizes it takes: a height and width that are fixed become the teacher's size,
-    and a batch that is fixed is refused. Such a file can hold code: load only what you trust.
+    and a batch that is fixed is refused. Its precision is written into the program, so there is no
+    `dtype`. Such a file can hold code: load only what you trust.
 
     Args:
         path: The file that `torch.export.save` has written.
@@ -62,6 +68,8 @@ class Exported(Teacher):
             stop_early=stop_early,
             order=order,
         )
+        self.title = "program of torch.export"
+        self.origin = f"the weights of {weights or path}"
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Exported":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -96,7 +104,8 @@ class TorchScript(Teacher):
         order: See `Teacher`.
 
     Raises:
-        TeacherError: when the file is missing or damaged.
+        TeacherError: when the file is missing or damaged; with the first images, when it was traced
+            in training mode.
     """
 
     def __init__(
@@ -109,7 +118,10 @@ class TorchScript(Teacher):
         order: ChannelOrder = "rgb",
     ) -> None:
         scripted = _opened(Path(path), "torch.jit.save(scripted, path)", _load_script)
-        super().__init__(Whole(scripted), norm=norm, size=size, dtype=dtype, order=order)
+        whole = Whole(scripted, path)
+        super().__init__(whole, norm=norm, size=size, dtype=dtype, order=order)
+        self.title = f"{getattr(scripted, 'original_name', 'module')} of TorchScript"
+        self.origin = f"the weights of {path}"
 
 
 class Whole(nn.Module):
@@ -117,23 +129,56 @@ class Whole(nn.Module):
 
     Args:
         scripted: The module.
+        path: Its file, for a message.
 
     Attributes:
         output: A module that passes on what the scripted one gives, and takes them.
     """
 
-    def __init__(self, scripted: nn.Module) -> None:
+    def __init__(self, scripted: nn.Module, path: str | Path) -> None:
         super().__init__()
         self.scripted, self.output = scripted, _Output()
+        self._path, self._checked = path, 0
 
     def forward(self, images: torch.Tensor) -> Any:
-        """What the scripted module gives."""
+        """What the scripted module gives.
+
+        Raises:
+            TeacherError: when it gives something else a second time.
+        """
+        # One image tells dropout, and two batch normalisation.
+        if min(len(images), 2) > self._checked and not images.is_meta:
+            self._check(images)
+            self._checked = min(len(images), 2)
         return self.output(self.scripted(images))
+
+    def _check(self, images: torch.Tensor) -> None:
+        """Refuses a module that was traced in training mode, which its text does not say."""
+        others = torch.cat([images[:1], 2 * images[1:] + 1])
+        with forked():
+            first, again, beside = (
+                [t[:1].double() for t in tree_leaves(self.scripted(given)) if _rows(t)]
+                for given in (images, images, others)
+            )
+        for other, why in ((again, "on the same images"), (beside, "beside other images")):
+            if any(
+                (a - b).norm() > _ROUNDING * a.norm() for a, b in zip(first, other, strict=True)
+            ):
+                raise TeacherError(
+                    f"'{self._path}' gives something else for an image {why}: it was traced in "
+                    "training mode, which cannot be changed afterwards. Trace it again after "
+                    "model.eval()."
+                )
 
 
 class _Output(nn.Module):
     def forward(self, given: Any) -> Any:
         return given
+
+
+def _rows(given: Any) -> bool:
+    """Whether this is a tensor with a row for each image."""
+    return isinstance(given, torch.Tensor) and given.ndim > 0
 
 
 def _opened(path: Path, how: str, load: Callable[[str], Any]) -> Any:
@@ -166,16 +211,36 @@ def _load_script(path: str) -> Any:
 
 
 def _check_mode(program: Any, path: str | Path) -> None:
-    """Refuses a program whose dropout drops: its mode was fixed when it was exported."""
-    for node in program.graph.nodes:
-        named = str(node.target)
-        drops = named in _DROPOUT and len(node.args) > 2 and node.args[2] and node.args[1]
-        learns = named == "aten.batch_norm.default" and node.args[5]
-        if drops or learns:
-            raise TeacherError(
-                f"'{path}' was exported in training mode ({named}), which cannot be changed "
-                "afterwards. Export it again after model.eval()."
-            )
+    """Refuses a program that draws numbers or learns: its mode was fixed when it was exported."""
+    graphs = (m for m in program.graph_module.modules() if isinstance(m, torch.fx.GraphModule))
+    nodes = (node for graph in graphs for node in graph.graph.nodes)
+    found = [str(node.target) for node in nodes if node.op == "call_function" and _trains(node)]
+    changed = program.graph_signature.buffers_to_mutate.values()
+    found += [name for name in changed if name.endswith(_COUNTED)]
+    if found:
+        raise TeacherError(
+            f"'{path}' was exported in training mode ({found[0]}), which cannot be changed "
+            "afterwards. Export it again after model.eval()."
+        )
+
+
+def _trains(node: torch.fx.Node) -> bool:
+    """Whether an operator of a program draws random numbers, or takes statistics of its batch."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return False
+    names = [argument.name for argument in schema.arguments]
+    given = {argument.name: argument.default_value for argument in schema.arguments}
+    given = {**given, **dict(zip(names, node.args, strict=False)), **node.kwargs}
+    asked = [given[name] for name in ("train", "training", "use_input_stats") if name in given]
+    if (
+        given.get("running_mean") is not None
+    ):  # without running statistics eval mode takes them, too
+        return any(asked)
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    chances = [given[name] for name in ("p", "dropout_p") if name in given]
+    return not (asked and not any(asked)) and chances != [0.0]
 
 
 def _only_size(program: Any, path: str | Path) -> Size | None:

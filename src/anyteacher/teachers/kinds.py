@@ -56,7 +56,7 @@ KINDS = (
         cleandoc("""
             teacher:
               class_path: anyteacher.teachers.Timm
-              init_args: {name: vit_small_patch14_dinov2.lvd142m, size: [224, 224]}
+              init_args: {name: vit_small_patch14_dinov2.lvd142m, settings: {img_size: 224}}
             distillation:
               links:
                 - {student: encoder.3, teacher: blocks.11}

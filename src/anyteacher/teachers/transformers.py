@@ -6,17 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
 from anyteacher.normalization import IMAGENET, ImageNorm
 from anyteacher.teachers.named import (
     PRETRAINED,
+    RANDOM,
     LibraryTeacher,
     Preprocessing,
     find,
     unknown_preprocessing,
+)
+from anyteacher.weights import load_state, read_state
+
+_ANOTHER = ", or give a `config` with this image_size, for weights of it or random ones"
+_FOLDER = (
+    "Name a local folder that has it, written by `save_pretrained`, or give a `config` with "
+    'weights="path/to/file" or weights="random".'
 )
 
 
@@ -56,38 +64,93 @@ class Transformers(LibraryTeacher):
         stop_early: bool = True,
     ) -> None:
         transformers = require("transformers")
-        auto = getattr(transformers, auto_class, None)
-        if auto is None:
-            known = [entry for entry in dir(transformers) if entry.startswith("Auto")]
-            raise TeacherError(
-                f"transformers has no '{auto_class}'. {did_you_mean(auto_class, known)}"
-            )
+        auto = _class(transformers, auto_class)
 
-        def build(pretrained: bool) -> nn.Module:
-            if pretrained:
+        def build(source: str | Path) -> nn.Module:
+            if source == PRETRAINED:
                 return _tower(auto.from_pretrained(name))
+            own = _configuration(transformers, config)
             if hasattr(auto, "from_config"):
-                own = _configuration(transformers, config)
-                return _tower(
-                    auto.from_config(own or transformers.AutoConfig.from_pretrained(name))
-                )
-            own = _configuration(transformers, config)  # a class of one kind of model
-            return _tower(auto(own or auto.config_class.from_pretrained(name)))
+                made = auto.from_config(own or transformers.AutoConfig.from_pretrained(name))
+            else:  # a class of one kind of model
+                made = auto(own or auto.config_class.from_pretrained(name))
+            return _tower(made) if source == RANDOM else _filled(transformers, _tower(made), source)
 
         def describe(model: nn.Module) -> Preprocessing:
             size = _only_size(model)
             if config is not None:
-                return Preprocessing(IMAGENET, size)
+                return Preprocessing(IMAGENET, size, made_for=_ANOTHER)
             try:
                 processor = transformers.AutoImageProcessor.from_pretrained(name)
             except OSError as error:
                 if norm is None:
                     raise unknown_preprocessing(name, error) from error
-                return Preprocessing(norm, size)
+                return Preprocessing(norm, size, made_for=_ANOTHER)
             return _read(processor, size)
 
-        found = find(build, describe, name=name, weights=weights, seed=seed)
+        found = find(build, describe, name=name, weights=weights, seed=seed, way=_FOLDER)
         super().__init__(found, norm=norm, size=size, dtype=dtype, stop_early=stop_early)
+
+
+def _class(transformers: Any, name: str) -> Any:
+    """The class of transformers that makes the model.
+
+    Raises:
+        TeacherError: when there is none of this name, or it makes no model.
+    """
+    found = getattr(transformers, name, None)
+    known = [entry for entry in dir(transformers) if entry.startswith(("AutoModel", "AutoBack"))]
+    if found is None:
+        raise TeacherError(f"transformers has no '{name}'. {did_you_mean(name, known)}")
+    model = isinstance(found, type) and issubclass(found, nn.Module)
+    if not model and not hasattr(found, "from_config"):
+        raise TeacherError(
+            f"'{name}' of transformers makes no model. Name a class that does, as AutoModel or "
+            "AutoBackbone."
+        )
+    return found
+
+
+def _filled(transformers: Any, model: nn.Module, path: str | Path) -> nn.Module:
+    """The model with the weights of a file, which may be of the same body under a head.
+
+    A file that fits not key by key is read by the library, which knows the names of its other
+    versions.
+    """
+    state = read_state(path)
+    base = getattr(model, "base_model_prefix", "")
+    pooled = any("pooler." in key for key in state)
+    if isinstance(getattr(model, "pooler", None), nn.Module) and not pooled:
+        model.register_module("pooler", None)  # other heads are trained without one
+    try:
+        load_state(model, state, path, prefixes=(f"{base}.",) if base else ())
+    except TeacherError:
+        made = _translated(transformers, model, state)
+        if made is None:
+            raise
+        return made
+    return model
+
+
+def _translated(transformers: Any, model: Any, state: Mapping[str, Tensor]) -> nn.Module | None:
+    """The model as the library makes it of a state dict; None where that leaves weights random."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # what is missing is looked at here
+    try:
+        made, found = type(model).from_pretrained(
+            None, config=model.config, state_dict=dict(state), output_loading_info=True
+        )
+    except (AttributeError, RuntimeError, ValueError):  # no class of theirs, or other shapes
+        return None
+    finally:
+        transformers.logging.set_verbosity(level)
+    # Ours has lost the pooler that the file does not have.
+    if set(found["missing_keys"]) & model.state_dict().keys():
+        return None
+    if getattr(model, "pooler", made) is None:
+        made.register_module("pooler", None)
+    translated: nn.Module = made
+    return translated
 
 
 def _configuration(transformers: Any, given: Any) -> Any:
@@ -111,6 +174,13 @@ def _tower(model: nn.Module) -> nn.Module:
         TeacherError: when it takes none.
     """
     takes = inspect.signature(model.forward).parameters
+    kind = getattr(getattr(model, "config", None), "model_type", "")
+    masked = any(hasattr(module, "random_masking") for module in model.modules())
+    if kind == "vit_mae" and masked:
+        raise TeacherError(
+            f"{type(model).__name__} leaves out and shuffles its patches at random whenever it "
+            "runs. Take the same weights without: auto_class='ViTModel'."
+        )
     if "pixel_values" in takes and "input_ids" not in takes:
         return model
     tower = getattr(model, "vision_model", None)
@@ -138,15 +208,21 @@ def _read(processor: Any, size: Size | None) -> Preprocessing:
     """What an image processor does, apart from the resizing."""
     # It is given bytes, and may leave them as they are.
     factor = processor.rescale_factor if getattr(processor, "do_rescale", True) else 1.0
-    scale = 255.0 * float(factor)
-    mean, std = (0.0,), (1.0,)
+    unit = 1 / (255.0 * float(factor))
+    offset = unit if getattr(processor, "rescale_offset", False) else 0.0
+    mean: tuple[float, ...] = (offset,)
+    std: tuple[float, ...] = (unit,)
     if getattr(processor, "do_normalize", False):
-        mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+        mean = tuple(offset + unit * m for m in processor.image_mean)
+        std = tuple(unit * s for s in processor.image_std)
+    if getattr(processor, "include_top", False):  # EfficientNet's divides, once more
+        mean, std = mean * (3 // len(mean)), std * (3 // len(std))
+        std = tuple(s * t for s, t in zip(std, processor.image_std, strict=True))
     flipped = bool(getattr(processor, "do_flip_channel_order", False))
-    if flipped:
-        mean, std = mean[::-1], std[::-1]
-    norm = ImageNorm(tuple(m / scale for m in mean), tuple(s / scale for s in std))
-    return Preprocessing(norm, size, _size_in(processor), "bgr" if flipped else "rgb")
+    norm = ImageNorm(*(numbers[::-1] if flipped else numbers for numbers in (mean, std)))
+    return Preprocessing(
+        norm, size, _size_in(processor), "bgr" if flipped else "rgb", made_for=_ANOTHER
+    )
 
 
 def _size_in(processor: Any) -> Size | None:

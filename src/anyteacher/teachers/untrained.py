@@ -39,7 +39,12 @@ class Random(Teacher):
         with forked(seed):
             model = build()
         super().__init__(model, norm=norm, size=size, dtype=dtype, stop_early=stop_early)
-        self.calibrated = not has_batch_norm(model)
+        self.calibrated, self.origin = not has_batch_norm(model), random_weights(seed)
+
+
+def random_weights(seed: int) -> str:
+    """Where such weights are from, in words."""
+    return f"random weights (seed {seed})"
 
 
 def has_batch_norm(model: nn.Module) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from anyteacher.errors import ConfigError, did_you_mean
+from anyteacher.errors import AnyteacherError, ConfigError, did_you_mean
 from anyteacher.methods.named import written_call
 from anyteacher.normalization import ImageNorm
 from anyteacher.teacher import Teacher
@@ -89,7 +89,14 @@ def by_import_path(name: str) -> nn.Module:
         raise ConfigError(
             f"'{name}' cannot be built ({error}). {hint} Write '{module}.{attribute}(key=value)'."
         ) from error
-    made = build(**arguments)
+    try:
+        made = build(**arguments)
+    except AnyteacherError:
+        raise
+    except Exception as error:  # a model's own code raises any type
+        raise ConfigError(
+            f"'{name}' cannot be built ({type(error).__name__}: {error}). Look at its arguments."
+        ) from error
     if not isinstance(made, nn.Module):
         raise ConfigError(f"'{name}' gives a {type(made).__name__}, not a torch module.")
     return made

@@ -1,0 +1,72 @@
+"""What the choice of settings has shown: how weight, tap and form matter, on validation data."""
+
+import math
+from statistics import fmean
+
+from anyteacher.bench.cell import Arm, Choice
+from anyteacher.bench.plan import Plan
+from anyteacher.bench.problems import problem
+from anyteacher.report import Section, Table
+from anyteacher.report.blocks import Cell
+from anyteacher.report.markup import number
+
+_BEST = "the arm's best"
+_TEXT = (
+    "The mean over tasks, teachers and methods of the difference from the student alone with the "
+    "same seeds, on validation data, in per cent; more is better. Taps and forms that follow the "
+    "first were tried with the best weight of each arm. No comparison uses these runs."
+)
+
+_Setting = tuple[str, str, str]
+_Column = tuple[str, str]
+
+
+def tuning_section(plan: Plan) -> list[Section]:
+    """A section with a line a setting that was tried; none where nothing was."""
+    values: dict[_Setting, dict[_Column, list[float]]] = {}
+    for arm in plan.arms:
+        for setting, difference in _differences(plan, arm).items():
+            column = ("random" if arm.teacher == "random" else "trained", arm.direction)
+            values.setdefault(setting, {}).setdefault(column, []).append(difference)
+    columns = sorted({column for found in values.values() for column in found}, reverse=True)
+    rows: list[list[Cell]] = [
+        [*setting, *(_mean(found.get(column)) for column in columns)]
+        for setting, found in values.items()
+    ]
+    if not rows:
+        return []
+    titles = ["weight", "tap", "form", *(f"{kind}, {direction}" for kind, direction in columns)]
+    return [Section("What the settings did", _TEXT, [Table(titles, rows, "Settings tried")])]
+
+
+def _differences(plan: Plan, arm: Arm) -> dict[_Setting, float]:
+    """Per cent by setting, of an arm with a teacher; without what diverged or lacks its pair."""
+    scale, _ = plan.arms[arm]
+    alone = plan.grid.arm(scale, arm.task)
+    base = plan.chosen(alone)
+    if arm.teacher == "none" or base is None:
+        return {}
+    theirs = _validated(plan, alone)[base]
+    sign = 100 if problem(arm.task).mode == "max" else -100
+    found: dict[_Setting, float] = {}
+    for place, (choice, ours) in enumerate(_validated(plan, arm).items()):
+        pairs = [(ours[seed], theirs[seed]) for seed in ours.keys() & theirs.keys()]
+        values = [sign * (mine - other) / abs(other) for mine, other in pairs]
+        if values and all(map(math.isfinite, values)):
+            weight = f"{choice.weight:g}" if place < len(plan.grid.weights) else _BEST
+            found[weight, choice.tap, choice.form] = fmean(values)
+    return found
+
+
+def _validated(plan: Plan, arm: Arm) -> dict[Choice, dict[int, float]]:
+    """The deciding metric on the validation data, by choice and seed, in the order of the tries."""
+    found: dict[Choice, dict[int, float]] = {}
+    for cell in plan.selection(arm):
+        if cell.key in plan.records:
+            values = found.setdefault(cell.choice, {})
+            values[cell.seed] = plan.records[cell.key].validated
+    return found
+
+
+def _mean(values: list[float] | None) -> str:
+    return "·" if values is None else f"{number(fmean(values), 1)} ({len(values)})"
