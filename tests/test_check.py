@@ -153,6 +153,21 @@ def test_the_command(tmp_path, capsys):
     assert "Nothing is called 'chek'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_scale_that_is_not_set_is_asked_for_once(tmp_path, capsys, workers):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "task: {class_path: Depth, init_args: {max_depth: 10.0}}\n"
+        "student: {class_path: anyteacher.models.EncoderDecoder, init_args: {out_channels: 1}}\n"
+        "data: {class_path: FoldersData, init_args: "
+        f"{{root: {layouts.folders(tmp_path / 'data')}, max_depth: 10.0, num_workers: {workers}}}}}"
+    )
+    assert cli.main(["data", "check", str(config)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("Set depth_scale: 1000 for millimetres, 256 for KITTI's files.")
+    assert cli.main(["data", "check", str(config), "--data.depth_scale=1000"]) == 0
+
+
 class Pretrained(nn.Module):
     """Finds no network."""
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anyteacher import images, pictures
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -189,7 +189,7 @@ def test_depth_that_does_not_fit_leaves_no_file(tmp_path) -> None:
 
 def test_read_depth_asks_for_a_scale_and_for_sixteen_bits(tmp_path) -> None:
     bare = save(tmp_path / "a.png", Image.fromarray(np.full((2, 3), 512, dtype=np.uint16)))
-    with pytest.raises(DataError, match=r"a\.png.*Give the scale"):
+    with pytest.raises(ConfigError, match=r"a\.png does not say .* Set depth_scale: 1000"):
         images.read_depth(bare)
     assert images.read_depth(bare, scale=256).unique().tolist() == [2]
     colors = save(tmp_path / "b.png", Image.fromarray(PIXELS))

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from anyteacher import pictures
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -218,7 +218,8 @@ def read_depth(path: Path, *, scale: float | None = None) -> Float[Tensor, "1 h 
         scale: steps a metre; left out, it is read from the file.
 
     Raises:
-        DataError: when the file cannot be read, is not grey, or does not say its scale.
+        DataError: when the file cannot be read, or is not grey.
+        ConfigError: when it does not say its scale and none is given.
     """
     try:
         with Image.open(path) as file:
@@ -231,8 +232,9 @@ def read_depth(path: Path, *, scale: float | None = None) -> Float[Tensor, "1 h 
         try:
             scale = float(text["depth_scale"])
         except (KeyError, ValueError) as error:
-            raise DataError(
-                f"{path} does not say how many steps make a metre. Give the scale (1000 for "
-                "millimetres, 256 for KITTI)."
+            # A setting is missing, once and not in every file.
+            raise ConfigError(
+                f"{path} does not say how many steps make a metre. Set depth_scale: 1000 for "
+                "millimetres, 256 for KITTI's files."
             ) from error
     return torch.from_numpy(steps.astype(np.float64) / scale).float()[None]

@@ -36,7 +36,7 @@ def test_what_is_missing_or_wrong(tmp_path):
     root = layouts.folders(tmp_path)
     with pytest.raises(DataError, match="holds the label 200, which a data set of 5 classes"):
         FoldersData(root, classes=5).source("train").read(0)
-    with pytest.raises(DataError, match=r"scale"):
+    with pytest.raises(ConfigError, match=r"Set depth_scale"):
         FoldersData(root, max_depth=10.0).source("train").read(0)
     (root / "train" / "masks" / "walk" / "1.png").unlink()
     with pytest.raises(DataError, match=r"1 of 3 files are missing; .*masks/walk/1.png"):

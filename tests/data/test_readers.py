@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from anyteacher.data.readers import known_depth, read_metres, read_normals, read_photo
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 
 
 def test_only_known_depth_is_kept():
@@ -16,7 +16,7 @@ def test_only_known_depth_is_kept():
 def test_metres_by_a_scale(tmp_path):
     path = layouts.save(tmp_path / "d.png", layouts.halves(512, 60000, np.uint16))
     assert read_metres(path, scale=256).unique().tolist() == [2, 234.375]
-    with pytest.raises(DataError, match=r"d.png"):
+    with pytest.raises(ConfigError, match=r"d.png"):
         read_metres(path, scale=None)
 
 

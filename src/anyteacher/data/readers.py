@@ -61,7 +61,8 @@ def read_metres(path: Path, *, scale: float | None) -> Float[Tensor, "1 h w"]:
         scale: Steps a metre; None where the file says it.
 
     Raises:
-        DataError: when the file cannot be read, is not of this kind, or does not say its scale.
+        DataError: when the file cannot be read, or is not of this kind.
+        ConfigError: when it does not say its scale and none is given.
     """
     return known_depth(read_depth(path, scale=scale))
 
