@@ -22,10 +22,11 @@ def check(data: DataModule, console: Console, shown: int = SHOWN) -> bool:
     Args:
         data: The data set.
         console: Where to print.
-        shown: How many broken files are named.
+        shown: How many broken files are named, and how many of which nothing is known.
 
     Raises:
         DataError: when whole folders or lists are missing.
+        ConfigError: when a setting is, without which nothing can be read.
     """
     facts, found = data.facts(), dict[str, Inventory]()
     for name, samples in stored(data):
@@ -44,10 +45,10 @@ def check(data: DataModule, console: Console, shown: int = SHOWN) -> bool:
     blank = [f"unknown: {what}" for inventory in found.values() for what in inventory.blank]
     _say([*without, *absent(found, facts)], console)
     # Where all of a split is unknown, that was said already.
-    for samples in (broken, [] if without else blank):
-        _say(samples[:shown], console)
-        if (more := len(samples) - shown) > 0:
-            console.print(f"… and {more} more: --shown {len(samples)} names all.", highlight=False)
+    for lines in (broken, [] if without else blank):
+        _say(lines[:shown], console)
+        if (more := len(lines) - shown) > 0:
+            console.print(f"… and {more} more: --shown {len(lines)} names all.", highlight=False)
     return not broken and not without
 
 
