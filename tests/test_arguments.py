@@ -133,3 +133,10 @@ def test_a_run_that_stopped_before_its_first_checkpoint_is_started_again(run):
     again = rf"stopped before .* `anyteacher fit --config {run}/config.yaml --output {run}`\.$"
     with pytest.raises(ConfigError, match=again):
         prepared("fit", ["--resume", f"--output={run}"])
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("task: Depth\n  bad: 1\n")
+    with pytest.raises(ConfigError, match=r"c.yaml', line 2, column 6 is no YAML: mapping values"):
+        prepared("fit", [f"--config={path}"])

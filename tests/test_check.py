@@ -2,12 +2,15 @@ import io
 import sys
 
 import layouts
+import numpy as np
+import pytest
 from rich.console import Console
 from torch import nn
 
 from anyteacher import cli
 from anyteacher.check import check
 from anyteacher.data import FoldersData
+from anyteacher.errors import DataError
 
 
 def run(data):
@@ -47,6 +50,70 @@ def test_broken_files_are_named_up_to_a_number(tmp_path):
     assert "… and 2 more: --shown 3 names all." in out.getvalue()
 
 
+def test_missing_files_are_named_with_all_that_is_broken(tmp_path):
+    root = layouts.folders(tmp_path)
+    (root / "train" / "masks" / "walk" / "1.png").unlink()
+    (root / "val" / "images" / "walk" / "0.jpg").write_bytes(b"no image")
+    data = FoldersData(root, classes=5, ignore=200, num_workers=0)
+    good, text = run(data)
+    assert not good
+    assert text.count("broken: Cannot read") == 2
+    assert "masks/walk/1.png" in text
+    assert "images/walk/0.jpg" in text
+    with pytest.raises(DataError, match=r"1 of 3 files are missing; .*masks/walk/1.png"):
+        data.setup("fit")
+
+
+def test_depth_that_is_wholly_unknown_fails(tmp_path):
+    root = layouts.folders(tmp_path)
+    data = FoldersData(root, max_depth=10.0, depth_scale=1, num_workers=0)  # of millimetres
+    good, text = run(data)
+    assert not good
+    for part in ("train", "val"):
+        assert f"{part}: no image has a depth up to 10 m. Look at the units of the data" in text
+    assert "unknown:" not in text
+    assert "1000.00 m to 3000.00 m" in text
+
+
+@pytest.mark.parametrize("kind", ["depth", "masks", "normals"])
+def test_files_without_a_known_pixel_are_named_and_no_reason_to_stop(tmp_path, kind):
+    root = layouts.folders(tmp_path)
+    blank = {
+        "depth": layouts.halves(0, 0, np.uint16),
+        "masks": layouts.halves(200, 200),
+        "normals": 0 * layouts.picture(0),
+    }
+    layouts.save(root / "train" / kind / "walk" / "1.png", blank[kind])
+    data = FoldersData(
+        root, classes=5, ignore=200, max_depth=10.0, depth_scale=1000, normals=True, num_workers=0
+    )
+    good, text = run(data)
+    assert good
+    key = "segmentation" if kind == "masks" else kind
+    assert text.count("unknown: ") == 1
+    assert f"unknown: no pixel of {key} is known in {root}/train/images/walk/1.jpg and" in text
+    for i in range(3):
+        layouts.save(root / "train" / kind / "walk" / f"{i}.png", blank[kind])
+    good, text = run(data)
+    assert not good
+    assert text.count("train: no ") == 1
+
+
+def test_classes_of_masks_that_training_never_shows_are_told(tmp_path):
+    root = layouts.folders(tmp_path)
+    for path in root.glob("*/masks/walk/*.png"):
+        layouts.save(path, layouts.halves(0, 255))
+    good, text = run(FoldersData(root, classes=2, num_workers=0))
+    assert good
+    assert (
+        "train: 1 of 2 classes of segmentation are never shown: 1. Of masks of 0 and 255 the 255 "
+        "is to be written as 1." in text
+    )
+    for path in root.glob("*/masks/walk/*.png"):
+        layouts.save(path, layouts.halves(0, 1))
+    assert "never shown" not in run(FoldersData(root, classes=2, num_workers=0))[1]
+
+
 def test_depth_beyond_what_is_used_and_normals_are_told(tmp_path):
     data = FoldersData(
         layouts.folders(tmp_path), max_depth=2.0, depth_scale=1000, normals=True, num_workers=0
@@ -84,6 +151,21 @@ def test_the_command(tmp_path, capsys):
     assert "set to 7 classes, and the data has 5" in capsys.readouterr().err
     assert cli.main(["data", "chek", str(config)]) == 2
     assert "Nothing is called 'chek'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_scale_that_is_not_set_is_asked_for_once(tmp_path, capsys, workers):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "task: {class_path: Depth, init_args: {max_depth: 10.0}}\n"
+        "student: {class_path: anyteacher.models.EncoderDecoder, init_args: {out_channels: 1}}\n"
+        "data: {class_path: FoldersData, init_args: "
+        f"{{root: {layouts.folders(tmp_path / 'data')}, max_depth: 10.0, num_workers: {workers}}}}}"
+    )
+    assert cli.main(["data", "check", str(config)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("Set depth_scale: 1000 for millimetres, 256 for KITTI's files.")
+    assert cli.main(["data", "check", str(config), "--data.depth_scale=1000"]) == 0
 
 
 class Pretrained(nn.Module):

@@ -110,7 +110,7 @@ WRONG_YAML = {
     "class's key": ("task: {class_path: Depth, init_args: {max_dept: 1}}", ["mean max_depth"]),
     "link": ("distillation: {links: [{student: a, teacher: b, los: MSE}]}", ["mean loss"]),
     "method": ("distillation: fitnet", ["distillation: 'fitnet' is no file", "{method: NAME}"]),
-    "syntax": ("task: [", ["Problems parsing config", "line 2"]),
+    "syntax": ("task: [", ["bad.yaml', line 2, column 1 is no YAML"]),
 }
 
 

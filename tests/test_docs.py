@@ -245,6 +245,12 @@ def test_the_table_of_tasks_has_all_with_their_keys_and_metrics():
         assert row[5].startswith(f"`{made.monitor.removesuffix('/' + looks.name)}`")
 
 
+def test_the_page_on_tasks_names_all_that_one_of_ones_own_must_have():
+    own = (DOCS / "tasks.md").read_text().partition("## A task of your own")[2]
+    must = Task.__abstractmethods__ | Task.__annotations__.keys()
+    assert [name for name in sorted(must) if not re.search(rf"`{name}[`(]", own)] == []
+
+
 def test_the_page_on_teachers_lists_all_and_its_blocks_work(folder):
     text = (DOCS / "teachers.md").read_text()
     assert all(f"`{kind.name}`" in text or f"`anyteacher.{kind.name}`" in text for kind in KINDS)

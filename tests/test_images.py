@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anyteacher import images, pictures
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -189,7 +189,7 @@ def test_depth_that_does_not_fit_leaves_no_file(tmp_path) -> None:
 
 def test_read_depth_asks_for_a_scale_and_for_sixteen_bits(tmp_path) -> None:
     bare = save(tmp_path / "a.png", Image.fromarray(np.full((2, 3), 512, dtype=np.uint16)))
-    with pytest.raises(DataError, match=r"a\.png.*Give the scale"):
+    with pytest.raises(ConfigError, match=r"a\.png does not say .* Set depth_scale: 1000"):
         images.read_depth(bare)
     assert images.read_depth(bare, scale=256).unique().tolist() == [2]
     colors = save(tmp_path / "b.png", Image.fromarray(PIXELS))
@@ -231,15 +231,30 @@ def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path) -> None:
     assert path.read_text() == "new"
 
 
-def test_pixels_are_those_that_are_stored(tmp_path) -> None:
-    path = tmp_path / "a.jpg"
+def test_pixels_are_upright_or_those_that_are_stored(tmp_path) -> None:
+    path = tmp_path / "a.png"
     exif = Image.Exif()
     exif[0x0112] = 6  # a camera that was held upright
     Image.fromarray(PIXELS).save(path, exif=exif)
     pixels = images.read_pixels(path)
     assert pixels.dtype == torch.uint8
-    assert pixels.shape == (3, 6, 9)
-    assert images.read_image(path).shape == (3, 9, 6)
+    assert torch.equal(pixels, (images.read_image(path) * 255).round().to(torch.uint8))
+    assert pixels.shape == (3, 9, 6)
+    stored = images.read_pixels(path, upright=False)
+    assert torch.equal(stored, torch.from_numpy(PIXELS).permute(2, 0, 1))
+    deep = np.full((2, 3), 65535, np.uint16)
+    assert images.read_pixels(save(tmp_path / "d.png", Image.fromarray(deep), exif=exif)).shape == (
+        3, 3, 2,
+    )  # fmt: skip
+
+
+def test_pixels_with_broken_data_of_the_camera_are_read_as_stored(tmp_path) -> None:
+    for place, content in enumerate((b"", b"Exif\0\0II*\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1")):
+        path = save(tmp_path / f"{place}.png", Image.fromarray(PIXELS), exif=content)
+        assert images.read_pixels(path).shape == images.read_image(path).shape == (3, 6, 9)
+
+
+def test_pixels_are_those_of_the_file(tmp_path) -> None:
     lossless = save(tmp_path / "b.png", Image.fromarray(PIXELS))
     assert torch.equal(images.read_pixels(lossless), torch.from_numpy(PIXELS).permute(2, 0, 1))
     deep = np.full((2, 3), 65535, np.uint16)

@@ -107,12 +107,20 @@ def _each(rest: list[str]) -> Iterator[Given]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The settings in a file; none where it is not one of settings, which the parser will say."""
+    """The settings in a file; none where it is not one of settings, which the parser will say.
+
+    Raises:
+        ConfigError: when it is no YAML, since the parser would not say which file that is.
+    """
     yaml = require("yaml")
     try:
         content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError):
         return {}
+    except yaml.YAMLError as error:
+        problem, mark = getattr(error, "problem", error), getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"'{path}'{where} is no YAML: {problem}.") from error
     return content if isinstance(content, dict) else {}
 
 

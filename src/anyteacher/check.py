@@ -17,15 +17,16 @@ _NONE = "–"
 
 
 def check(data: DataModule, console: Console, shown: int = SHOWN) -> bool:
-    """Reads all samples and prints a table; says whether all can be read.
+    """Reads all samples and prints a table; says whether all can be read, and teach something.
 
     Args:
         data: The data set.
         console: Where to print.
-        shown: How many broken files are named.
+        shown: How many broken files are named, and how many of which nothing is known.
 
     Raises:
-        DataError: when files are missing.
+        DataError: when whole folders or lists are missing.
+        ConfigError: when a setting is, without which nothing can be read.
     """
     facts, found = data.facts(), dict[str, Inventory]()
     for name, samples in stored(data):
@@ -39,13 +40,48 @@ def check(data: DataModule, console: Console, shown: int = SHOWN) -> bool:
         for look in looks:
             found[name].add(look)
     print_table(table(found, facts), console)
-    broken = [problem for inventory in found.values() for problem in inventory.broken]
-    for problem in broken[:shown]:
-        console.print(f"broken: {problem}", markup=False, highlight=False, soft_wrap=True)
-    if len(broken) > shown:
-        more = f"… and {len(broken) - shown} more: --shown {len(broken)} names all."
-        console.print(more, highlight=False)
-    return not broken
+    without = useless(found, facts)
+    broken = [f"broken: {what}" for inventory in found.values() for what in inventory.broken]
+    blank = [f"unknown: {what}" for inventory in found.values() for what in inventory.blank]
+    _say([*without, *absent(found, facts)], console)
+    # Where all of a split is unknown, that was said already.
+    for lines in (broken, [] if without else blank):
+        _say(lines[:shown], console)
+        if (more := len(lines) - shown) > 0:
+            console.print(f"… and {more} more: --shown {len(lines)} names all.", highlight=False)
+    return not broken and not without
+
+
+def _say(lines: list[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def useless(found: dict[str, Inventory], facts: Facts) -> list[str]:
+    """Splits without a single pixel to learn from or to measure against, a sentence each."""
+    cap = "" if facts.max_depth is None else f" up to {facts.max_depth:g} m"
+    reasons = {
+        "segmentation": "no pixel has a class. Look at classes and ignore.",
+        "depth": f"no image has a depth{cap}. Look at the units of the data (depth_scale), and at "
+        "max_depth.",
+        "normals": "no pixel has a normal. Look at how they are written as colours.",
+    }
+    return [f"{name}: {reasons[key]}" for name, look in found.items() for key in look.unknown()]
+
+
+def absent(found: dict[str, Inventory], facts: Facts) -> list[str]:
+    """Classes that occur nowhere in training, a sentence for each key."""
+    said, train = [], found.get("train", Inventory())
+    for key, count in facts.classes.items():
+        numbers = _absent(train, key, count)
+        if numbers in (_NONE, "none") or not train.classes(key):
+            continue
+        masks = key == "segmentation" and train.classes(key) == [0] and train.ignored()
+        # What programs for drawing write in place of 0 and 1.
+        hint = " Of masks of 0 and 255 the 255 is to be written as 1." if masks else ""
+        some, _, which = numbers.partition(": ")
+        said.append(f"train: {some} of {count} classes of {key} are never shown: {which}.{hint}")
+    return said
 
 
 def table(found: dict[str, Inventory], facts: Facts) -> Table:

@@ -8,17 +8,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from anyteacher import pictures
-from anyteacher.errors import DataError
+from anyteacher.errors import ConfigError, DataError
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 LARGEST = 65535
+
+_ORIENTATION = 0x0112  # EXIF's tag (CIPA DC-008, table 4), whose values from 2 on are turned
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -58,26 +69,31 @@ def read_image(path: Path) -> Float[Tensor, "3 h w"]:
     """
     try:
         with Image.open(path) as file:
-            return _to_rgb(ImageOps.exif_transpose(file))
+            return _to_rgb(_upright(file))
     # A broken file makes decoders raise nearly anything: OSError, SyntaxError, struct.error, …
     except Exception as error:
         raise DataError(f"Cannot read {path} as an image: {error}") from error
 
 
-def read_pixels(path: Path) -> UInt8[Tensor, "3 h w"]:
-    """An image file as RGB in 8 bits, on the grid on which it is stored.
+def read_pixels(path: Path, *, upright: bool = True) -> UInt8[Tensor, "3 h w"]:
+    """An image file as RGB in 8 bits.
 
-    As `read_image`, but for data sets: labels and depth are drawn on the stored grid, so the
-    orientation that a camera stored is not applied, and 8 bits are four times as fast to move.
+    As `read_image`, but for data sets: 8 bits are four times as fast to move.
+
+    Args:
+        path: The file.
+        upright: Whether the orientation that a camera stored is applied; else the pixels lie as
+            they are stored.
 
     Raises:
         DataError: when the file cannot be read as an image; its name is in the message.
     """
     try:
         with Image.open(path) as file:
-            if file.mode.startswith("I"):
-                return (_to_rgb(file) * 255).round().to(torch.uint8)
-            return _eight_bits(file)
+            picture = _upright(file) if upright else file
+            if picture.mode.startswith("I"):
+                return (_to_rgb(picture) * 255).round().to(torch.uint8)
+            return _eight_bits(picture)
     except Exception as error:  # as in read_image
         raise DataError(f"Cannot read {path} as an image: {error}") from error
 
@@ -103,6 +119,16 @@ def read_labels(path: Path) -> UInt8[Tensor, "h w"]:
             f"{path} holds labels from {labels.min()} to {labels.max()}. They go from 0 to 255."
         )
     return torch.from_numpy(labels.astype(np.uint8))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        orientation = picture.getexif().get(_ORIENTATION)
+    # Of broken EXIF data nothing is known, and the pixels may be whole; those of ImageNet are.
+    except Exception:
+        return picture
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _to_rgb(picture: Image.Image) -> Float[Tensor, "3 h w"]:
@@ -192,7 +218,8 @@ def read_depth(path: Path, *, scale: float | None = None) -> Float[Tensor, "1 h 
         scale: steps a metre; left out, it is read from the file.
 
     Raises:
-        DataError: when the file cannot be read, is not grey, or does not say its scale.
+        DataError: when the file cannot be read, or is not grey.
+        ConfigError: when it does not say its scale and none is given.
     """
     try:
         with Image.open(path) as file:
@@ -205,8 +232,9 @@ def read_depth(path: Path, *, scale: float | None = None) -> Float[Tensor, "1 h 
         try:
             scale = float(text["depth_scale"])
         except (KeyError, ValueError) as error:
-            raise DataError(
-                f"{path} does not say how many steps make a metre. Give the scale (1000 for "
-                "millimetres, 256 for KITTI)."
+            # A setting is missing, once and not in every file.
+            raise ConfigError(
+                f"{path} does not say how many steps make a metre. Set depth_scale: 1000 for "
+                "millimetres, 256 for KITTI's files."
             ) from error
     return torch.from_numpy(steps.astype(np.float64) / scale).float()[None]

@@ -17,7 +17,5 @@ def test_labels_count_from_0_and_the_rest_is_ignored(tmp_path):
 def test_an_image_without_annotation_is_named(tmp_path):
     root = layouts.ade20k(tmp_path)
     (root / "annotations" / "training" / "ADE_train_00000002.png").unlink()
-    with pytest.raises(
-        DataError, match=r"1 of 3 images have no file .*first is ADE_train_00000002"
-    ):
-        ADE20KData(root).source("train")
+    with pytest.raises(DataError, match=r"1 of 3 files are missing; .*ADE_train_00000002.png"):
+        ADE20KData(root).dataset("train")

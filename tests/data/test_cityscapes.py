@@ -26,7 +26,7 @@ def test_a_missing_annotation_is_named(tmp_path):
     root = layouts.cityscapes(tmp_path)
     (gone := next((root / "gtFine" / "train").rglob("*.png"))).unlink()
     with pytest.raises(DataError, match=f"1 of 3 files are missing; the first is .*{gone.name}"):
-        CityscapesData(root).source("train")
+        CityscapesData(root).dataset("train")
 
 
 def test_no_data_set(tmp_path):

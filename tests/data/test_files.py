@@ -1,4 +1,5 @@
 import pickle
+from contextlib import nullcontext
 
 import layouts
 import pytest
@@ -14,6 +15,7 @@ from anyteacher.data.files import (
     partners,
     same_labels,
 )
+from anyteacher.data.source import Part
 from anyteacher.errors import DataError
 from anyteacher.images import read_labels
 
@@ -52,15 +54,35 @@ def test_partners_differ_in_their_ending_alone(tmp_path):
     for name in ("1.png", "d/2.bmp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert partners(["1.jpg", "d/2.jpg"], tmp_path) == ["1.png", "d/2.bmp"]
-    with pytest.raises(DataError, match=r"1 of 2 images have no file .* the first is 3.jpg"):
-        partners(["1.jpg", "3.jpg"], tmp_path)
+    assert list(partners(["1.jpg", "d/2.jpg"], tmp_path)) == [
+        tmp_path / "1.png",
+        tmp_path / "d" / "2.bmp",
+    ]
+    with pytest.raises(DataError, match=r"None of 1 images has .* the first is 3.jpg, and .*1.png"):
+        partners(["3.jpg"], tmp_path)
     (tmp_path / "1.bmp").touch()
     with pytest.raises(DataError, match=r"holds both 1.* Which one is meant"):
         partners(["1.jpg"], tmp_path)
     (tmp_path / "1.bmp").unlink()
     with pytest.raises(DataError, match=r"Both d/2.jpg and d/2.png would belong to .*d/2.bmp"):
         partners(["1.jpg", "d/2.jpg", "d/2.png"], tmp_path)
+
+
+def test_partners_that_are_missing_are_refused_with_all_that_is(tmp_path):
+    for name in ("1.png", "2.bmp", "3.png"):
+        (tmp_path / name).touch()
+    theirs = partners(["1.jpg", "4.jpg"], tmp_path)
+    assert theirs[1] == tmp_path / "4.png"
+    with pytest.raises(DataError, match=r"1 of 2 files are missing; the first is '.*4.png'"):
+        FileSource(theirs).check_exist()
+    FileSource(partners(["1.jpg", "2.jpg"], tmp_path)).check_exist()
+
+
+def test_what_was_found_is_not_looked_for_again(tmp_path):
+    for found in (True, False):
+        source = Part(FileSource(Paths(tmp_path, ["gone.png"], found=found)), [0])
+        with nullcontext() if found else pytest.raises(DataError, match=r"missing.*gone.png"):
+            source.check_exist()
 
 
 def test_a_folder_and_a_list(tmp_path):

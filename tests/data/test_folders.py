@@ -1,6 +1,8 @@
 import layouts
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from anyteacher.data import Augmentation, FoldersData
 from anyteacher.errors import ConfigError, DataError
@@ -34,11 +36,11 @@ def test_what_is_missing_or_wrong(tmp_path):
     root = layouts.folders(tmp_path)
     with pytest.raises(DataError, match="holds the label 200, which a data set of 5 classes"):
         FoldersData(root, classes=5).source("train").read(0)
-    with pytest.raises(DataError, match=r"scale"):
+    with pytest.raises(ConfigError, match=r"Set depth_scale"):
         FoldersData(root, max_depth=10.0).source("train").read(0)
     (root / "train" / "masks" / "walk" / "1.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 images have no file .*walk/1.jpg"):
-        FoldersData(root, classes=5, ignore=200).source("train")
+    with pytest.raises(DataError, match=r"1 of 3 files are missing; .*masks/walk/1.png"):
+        FoldersData(root, classes=5, ignore=200).dataset("train")
 
 
 STRETCHED = Augmentation(area=(0.5, 1.0), ratio=(0.97, 1.03))
@@ -62,3 +64,32 @@ def test_impossible_settings(tmp_path, settings, message):
     with pytest.raises(ConfigError, match=message):
         FoldersData(tmp_path, **settings)
     FoldersData(tmp_path, classes=255, ignore=0, augmentation=STRETCHED)  # possible
+
+
+@pytest.mark.parametrize("masks", ["upright", "stored"])
+def test_a_photo_on_its_side_is_seen_as_its_mask_lies(tmp_path, masks):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels, labels = layouts.picture(0), layouts.halves(0, 1)
+    if masks == "upright":
+        labels = np.rot90(labels, -1)
+    for part in ("train", "val"):
+        layouts.save(tmp_path / part / "masks" / "0.png", labels)
+        (tmp_path / part / "images").mkdir()
+        Image.fromarray(pixels).save(tmp_path / part / "images" / "0.png", exif=exif)
+    sample = FoldersData(tmp_path, classes=2).source("train").read(0)
+    expected = np.rot90(pixels, -1) if masks == "upright" else pixels
+    assert torch.equal(sample["image"], torch.from_numpy(expected.copy()).permute(2, 0, 1))
+    assert sample["segmentation"].shape == sample["image"].shape[1:]
+
+
+def test_a_square_photo_lies_as_the_mask_that_was_drawn_on_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = layouts.picture(0, 8, 8)
+    layouts.save(tmp_path / "train" / "masks" / "0.png", np.zeros((8, 8), np.uint8))
+    (tmp_path / "train" / "images").mkdir()
+    stored = Image.fromarray(np.rot90(upright).copy())
+    stored.save(tmp_path / "train" / "images" / "0.png", exif=exif)
+    sample = FoldersData(tmp_path, classes=2).source("train").read(0)
+    assert torch.equal(sample["image"], torch.from_numpy(upright).permute(2, 0, 1))

@@ -1,7 +1,9 @@
 import datasets
 import layouts
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from anyteacher.data import Augmentation, HubData
 from anyteacher.errors import ConfigError, DataError
@@ -136,3 +138,20 @@ def test_a_broken_picture_in_another_column_does_no_harm(tmp_path):
 def test_a_column_without_pictures_is_told(saved):
     with pytest.raises(ConfigError, match=r"column 'kind' holds no pictures, but ClassLabel.*Name"):
         HubData(str(saved), {"image": "kind", "label": "kind"}, classes=3).source("train")
+
+
+@pytest.mark.parametrize(("size", "expected"), [((16, 12), (16, 12)), ((12, 16), (12, 16))])
+def test_a_photo_on_its_side_is_seen_as_its_mask_lies(tmp_path, size, expected):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = tmp_path / "photo.png"
+    Image.fromarray(layouts.picture(0)).save(photo, exif=exif)
+    mask = layouts.save(tmp_path / "mask.png", np.zeros(size, np.uint8))
+    kinds = {key: datasets.Image() for key in ("photo", "mask")}
+    table = datasets.Dataset.from_dict(
+        {"photo": [str(photo)], "mask": [str(mask)]}, features=datasets.Features(kinds)
+    )
+    name = split_of(table, tmp_path / "set")
+    columns = {"image": "photo", "segmentation": "mask"}
+    sample = HubData(name, columns, classes=2).source("train").read(0)
+    assert sample["image"].shape[1:] == sample["segmentation"].shape == expected

@@ -39,7 +39,7 @@ def test_recordings_may_lie_elsewhere_and_must_be_there(tmp_path):
     (root / "2011_09_26").rename(tmp_path / "raw" / "2011_09_26")
     assert len(KITTIData(root, tmp_path / "raw").source("train")) == 4
     with pytest.raises(DataError, match=r"4 of 4 files are missing; .*2011_09_26_drive_0001_sync"):
-        KITTIData(root).source("train")
+        KITTIData(root).dataset("train")
 
 
 def test_folders_without_annotations(tmp_path):

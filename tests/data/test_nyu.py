@@ -109,7 +109,7 @@ def test_a_list_that_is_none_or_names_what_is_not_there(tmp_path):
     path = root / "data" / "nyu2_train.csv"
     path.write_text("a.jpg,b.png\n")
     with pytest.raises(DataError, match=r"1 of 1 files are missing; the first is .*a.jpg"):
-        NYUv2FoldersData(root).source("train")
+        NYUv2FoldersData(root).dataset("train")
     path.write_text("a.jpg\n")
     with pytest.raises(DataError, match=r"lists pairs of image and depth, and has a.jpg"):
         NYUv2FoldersData(root).source("train")

@@ -36,8 +36,8 @@ def test_what_is_no_pair_is_named(tmp_path):
         PairsData(tmp_path, augmentation=Augmentation(zoom=(1.0, 1.5), color=0.2))
     root = layouts.two_folders(tmp_path / "two")
     (root / "B" / "train" / "2.bmp").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 images have no file .* the first is 2.png"):
-        PairsData(root).source("train")
+    with pytest.raises(DataError, match=r"1 of 3 files are missing; the first is '.*B/train/2.bmp"):
+        PairsData(root).dataset("train")
 
 
 @pytest.mark.parametrize("gone", ["A", "B"])
@@ -46,6 +46,16 @@ def test_one_of_the_two_folders_is_asked_for(tmp_path, gone):
     (root / gone).rename(root / "other")
     with pytest.raises(DataError, match=rf"no folder '.*{gone}/train'"):
         PairsData(root).source("train")
+
+
+def test_photos_beside_their_masks_are_no_pairs(tmp_path):
+    root = layouts.folders(tmp_path)
+    with pytest.raises(DataError, match=r"holds folders .*\(depth, images, masks, normals\)"):
+        PairsData(root).source("train")
+    pairs = layouts.two_folders(tmp_path / "two")  # these may have folders
+    for kind, ending in (("A", "png"), ("B", "bmp")):
+        layouts.save(pairs / kind / "train" / "in" / f"0.{ending}", layouts.picture(0))
+    assert len(PairsData(pairs).source("train")) == 4
 
 
 def test_bars_are_unknown_in_the_picture_to_be_made(tmp_path):

@@ -2,9 +2,10 @@ import layouts
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from anyteacher.data.readers import known_depth, read_metres, read_normals
-from anyteacher.errors import DataError
+from anyteacher.data.readers import known_depth, read_metres, read_normals, read_photo
+from anyteacher.errors import ConfigError, DataError
 
 
 def test_only_known_depth_is_kept():
@@ -15,7 +16,7 @@ def test_only_known_depth_is_kept():
 def test_metres_by_a_scale(tmp_path):
     path = layouts.save(tmp_path / "d.png", layouts.halves(512, 60000, np.uint16))
     assert read_metres(path, scale=256).unique().tolist() == [2, 234.375]
-    with pytest.raises(DataError, match=r"d.png"):
+    with pytest.raises(ConfigError, match=r"d.png"):
         read_metres(path, scale=None)
 
 
@@ -44,3 +45,19 @@ def test_a_photograph_holds_no_normals(tmp_path):
     path = layouts.save(tmp_path / "n.png", noise)
     with pytest.raises(DataError, match=r"n.png holds no normals: the colours of \d\d%"):
         read_normals(path)
+
+
+def test_a_photo_lies_as_its_targets_do(tmp_path):
+    path, exif = tmp_path / "a.png", Image.Exif()
+    exif[0x0112] = 8  # stored lying on its side
+    pixels = layouts.picture(0)
+    Image.fromarray(pixels).save(path, exif=exif)
+    stored = torch.from_numpy(pixels).permute(2, 0, 1)
+    upright = torch.rot90(stored, 1, (1, 2))
+    assert torch.equal(read_photo(path, []), upright)
+    assert torch.equal(read_photo(path, [torch.zeros(16, 12)]), upright)
+    assert torch.equal(read_photo(path, [torch.zeros(1, 12, 16)]), stored)
+    assert torch.equal(read_photo(path, [torch.zeros(5, 5)]), upright)
+    normals = np.full((2, 3, 3), (255, 128, 128), np.uint8)
+    Image.fromarray(normals).save(path, exif=exif)  # the vectors would have to turn, too
+    assert read_normals(path).shape == (3, 2, 3)

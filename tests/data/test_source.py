@@ -188,8 +188,11 @@ def test_impossible_settings(tmp_path, settings, message):
 def test_sizes_that_differ_name_the_files(tmp_path):
     sample = {"image": torch.zeros(3, 4, 5), "segmentation": torch.zeros(4, 6)}
     with pytest.raises(
-        DataError, match=r"a.png: the sizes differ \(image 4 x 5, segmentation 4 x 6"
+        DataError, match=r"a.png: the sizes differ \(image 4 x 5, segmentation 4 x 6, .*its size\.$"
     ):
+        height_and_width(sample, "a.png")
+    sample["segmentation"] = torch.zeros(5, 4)
+    with pytest.raises(DataError, match=r"have its size. One of them lies on its side.*EXIF"):
         height_and_width(sample, "a.png")
     root = layouts.folders(tmp_path)
     mask = root / "train" / "masks" / "walk" / "0.png"

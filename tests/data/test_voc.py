@@ -19,7 +19,7 @@ def test_a_missing_list_and_a_missing_mask_are_named(tmp_path):
     base = root / "VOCdevkit" / "VOC2012"
     (base / "SegmentationClass" / "2007_train_1.png").unlink()
     with pytest.raises(DataError, match=r"1 of 3 files are missing; .*2007_train_1.png"):
-        VOCData(root).source("train")
+        VOCData(root).dataset("train")
     (base / "ImageSets" / "Segmentation" / "val.txt").unlink()
     with pytest.raises(DataError, match="Cannot read the list of the split 'val'"):
         VOCData(root).source("val")
@@ -60,4 +60,4 @@ def test_lists_that_do_not_fit_are_named(tmp_path):
     path.write_text(good)
     (base / "JPEGImages" / "2012_train_2.jpg").unlink()
     with pytest.raises(DataError, match=r"1 of 3 files are missing; .*2012_train_2.jpg"):
-        VOCPresenceData(root).source("train")
+        VOCPresenceData(root).dataset("train")

@@ -56,6 +56,4 @@ class CityscapesData(SceneData):
         theirs = [f"{name.removesuffix(ending)}_gtFine_labelIds.png" for name in names]
         masks = Paths(labels, theirs)
         reader = Relabel(train_ids(), "Cityscapes")
-        source = FileSource(Paths(images, names), {"segmentation": (masks, reader)})
-        source.check_exist()
-        return source
+        return FileSource(Paths(images, names, found=True), {"segmentation": (masks, reader)})

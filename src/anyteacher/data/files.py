@@ -1,6 +1,7 @@
 """Lists of files, and samples that are read from them."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import torch
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
+from anyteacher.data.readers import read_photo
 from anyteacher.data.source import Sample, Source
 from anyteacher.errors import ConfigError, DataError
 from anyteacher.facts import IGNORE
-from anyteacher.images import SUFFIXES, read_labels, read_pixels
+from anyteacher.images import SUFFIXES, read_labels
 
 Reader = Callable[[Path], Tensor]
 
@@ -27,10 +29,11 @@ class Paths(Sequence[Path]):
     Args:
         root: The folder.
         names: Paths in it.
+        found: Whether they were found there, and not listed elsewhere.
     """
 
-    def __init__(self, root: Path, names: Iterable[str]) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path, names: Iterable[str], *, found: bool = False) -> None:
+        self.root, self.found = Path(root), found
         self._names = np.array([os.fsencode(name) for name in names], dtype=np.bytes_)
 
     def __len__(self) -> int:
@@ -106,16 +109,19 @@ def _stem(name: str) -> str:
     return name[: len(name) - len(Path(name).suffix)]
 
 
-def partners(names: Sequence[str], folder: Path) -> list[str]:
+def partners(names: Sequence[str], folder: Path) -> Paths:
     """The files in another folder that have the same path but for their ending.
+
+    One that is missing goes by the ending that most of the others have, so that it can be named
+    with all that is wrong: `FileSource.check_exist` refuses it.
 
     Args:
         names: Paths in one folder.
         folder: The other one.
 
     Raises:
-        DataError: when one has no partner, or two that differ in their ending alone; and when two
-            have the same one.
+        DataError: when none has a partner, or one has two that differ in their ending alone; and
+            when two have the same one.
     """
     by_stem: dict[str, str] = {}
     for name in names_in(folder):
@@ -123,20 +129,21 @@ def partners(names: Sequence[str], folder: Path) -> list[str]:
         if by_stem.setdefault(stem, name) != name:
             raise DataError(f"{folder} holds both {by_stem[stem]} and {name}. Which one is meant?")
     stems = [_stem(name) for name in names]
-    missing = [name for name, stem in zip(names, stems, strict=True) if stem not in by_stem]
-    if missing:
+    if not any(stem in by_stem for stem in stems):
         raise DataError(
-            f"{len(missing)} of {len(names)} images have no file of the same name in '{folder}'; "
-            f"the first is {missing[0]}."
+            f"None of {len(names)} images has a file of the same name in '{folder}'; the first is "
+            f"{names[0]}, and there is {next(iter(by_stem.values()))}."
         )
+    ((usual, _),) = Counter(Path(name).suffix for name in by_stem.values()).most_common(1)
+    theirs = [by_stem.get(stem, stem + usual) for stem in stems]
     first: dict[str, str] = {}
-    for name, stem in zip(names, stems, strict=True):
+    for name, stem, partner in zip(names, stems, theirs, strict=True):
         if first.setdefault(stem, name) != name:
             raise DataError(
-                f"Both {first[stem]} and {name} would belong to '{folder / by_stem[stem]}'. Which "
-                "one is meant?"
+                f"Both {first[stem]} and {name} would belong to '{folder / partner}'. Which one is "
+                "meant?"
             )
-    return [by_stem[stem] for stem in stems]
+    return Paths(folder, theirs, found=all(stem in by_stem for stem in stems))
 
 
 class Relabel:
@@ -211,12 +218,13 @@ class FileSource(Source):
         return len(self.images)
 
     def check_exist(self) -> None:
-        """Makes sure that all files are there, before hours are spent.
+        """Refuses files that are not there, with their number and the first.
 
-        Raises:
-            DataError: when some are missing, with their number and the first.
+        Those that were found in a folder are not looked for again: ImageNet has a million.
         """
         for paths in (self.images, *(paths for paths, _ in self.targets.values())):
+            if isinstance(paths, Paths) and paths.found:
+                continue
             missing = [path for path in paths if not path.is_file()]
             if missing:
                 raise DataError(
@@ -231,8 +239,7 @@ class FileSource(Source):
 
     def read(self, index: int) -> Sample:
         """Reads all files of a sample."""
-        sample = {"image": read_pixels(self.images[index])}
-        for key, (paths, reader) in self.targets.items():
-            sample[key] = reader(paths[index])
-        sample.update({key: rows[index] for key, rows in self.values.items()})
-        return sample
+        targets = {key: reader(paths[index]) for key, (paths, reader) in self.targets.items()}
+        image = read_photo(self.images[index], targets.values())
+        values = {key: rows[index] for key, rows in self.values.items()}
+        return {"image": image, **targets, **values}

@@ -95,5 +95,5 @@ class FoldersData(ImageData):
         targets = {}
         for key, (name, reader) in self.readers.items():
             folder = need_folder(self.root / part / name, LAYOUT)
-            targets[key] = (Paths(folder, partners(names, folder)), reader)
-        return FileSource(Paths(images, names), targets)
+            targets[key] = (partners(names, folder), reader)
+        return FileSource(Paths(images, names, found=True), targets)

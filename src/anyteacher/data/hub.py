@@ -1,7 +1,7 @@
 """Data sets in the format of Hugging Face `datasets`, from their Hub or a folder."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 
 from anyteacher.data.augmentation import Augmentation, check_kept
 from anyteacher.data.files import Reader, Relabel, same_labels
-from anyteacher.data.readers import check_metres, read_metres
-from anyteacher.data.source import ImageData, Sample, Source, Split
+from anyteacher.data.readers import check_metres, read_metres, read_photo
+from anyteacher.data.source import PIXELS, ImageData, Sample, Source, Split
 from anyteacher.errors import ConfigError, DataError, did_you_mean, require
 from anyteacher.facts import IGNORE, Facts
 from anyteacher.images import read_pixels
@@ -99,16 +99,26 @@ class HubSource(Source):
     def read(self, index: int) -> Sample:
         """The wanted columns of a row."""
         row = self.table[int(index)]
-        return {key: self._value(key, row[name], index) for key, name in self.columns.items()}
+        sample = {
+            key: self._value(key, row[name], index)
+            for key, name in self.columns.items()
+            if key != "image"
+        }
+        targets = [value for key, value in sample.items() if key in PIXELS]
+        # The photo comes last, for it lies as its targets do.
+        image = self._value("image", row[self.columns["image"]], index, targets)
+        return {"image": image, **sample}
 
-    def _value(self, key: str, value: Any, index: int) -> torch.Tensor:
+    def _value(
+        self, key: str, value: Any, index: int, targets: Iterable[torch.Tensor] = ()
+    ) -> torch.Tensor:
         name = f"{self.name(index)}, column '{self.columns[key]}'"
         if value is None or (isinstance(value, dict) and not any(value.values())):
             raise DataError(f"{name} is empty.")
         if key not in _NUMBERS:
             content = value["bytes"]
             file: Any = Path(value["path"]) if content is None else _Stored(content, name)
-            return self.readers[key](file)
+            return read_photo(file, targets) if key == "image" else self.readers[key](file)
         numbers = [value] if key == "label" else value
         if not isinstance(numbers, list):
             raise DataError(f"{name} is {value!r}, which is no list of classes.")
@@ -190,7 +200,7 @@ class HubData(ImageData):
         check_kept(augmentation, tuple(columns))
         if "depth" in columns and max_depth is None:
             raise ConfigError("Set max_depth, in metres, for depth.")
-        self.readers: dict[str, Reader] = {"image": read_pixels, "target": read_pixels}
+        self.readers: dict[str, Reader] = {"target": read_pixels}
         if classes is not None and "segmentation" in columns:
             self.readers["segmentation"] = Relabel(same_labels(classes, ignore), name)
         if max_depth is not None:

@@ -79,7 +79,7 @@ class ImageNetData(ImageData):
         if -1 in labels:
             wrong = folder / files[labels.index(-1)]
             raise DataError(f"'{wrong}' lies in the folder of no class of '{self.root / 'train'}'.")
-        return FileSource(Paths(folder, files), values={"label": torch.tensor(labels)})
+        return FileSource(Paths(folder, files, found=True), values={"label": torch.tensor(labels)})
 
     def _by_devkit(self, folder: Path, files: list[str], classes: list[str]) -> Source:
         """The validation images in one folder; the devkit numbers the classes in its own way."""
@@ -100,7 +100,7 @@ class ImageNetData(ImageData):
                 f"The devkit in '{devkit}' gives an image the class {error}, of which there is "
                 f"no folder in '{self.root / 'train'}'."
             ) from error
-        return FileSource(Paths(folder, files), values={"label": torch.tensor(labels)})
+        return FileSource(Paths(folder, files, found=True), values={"label": torch.tensor(labels)})
 
 
 def _numbered(path: Path, count: int) -> int:

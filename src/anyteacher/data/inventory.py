@@ -39,6 +39,7 @@ class Inventory:
         normals: Pixels that have a normal at all.
         directed: Those whose normal is known.
         facing: Those of them whose normal points to the camera, as those of what is seen do.
+        blank: Samples that can be read and of which nothing of a kind is known, with their files.
         broken: What is wrong with samples that cannot be read, with their files.
     """
 
@@ -53,6 +54,7 @@ class Inventory:
     normals: int = 0
     directed: int = 0
     facing: int = 0
+    blank: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: "Inventory") -> None:
@@ -71,7 +73,7 @@ class Inventory:
         self.known, self.pixels = self.known + other.known, self.pixels + other.pixels
         self.normals += other.normals
         self.directed, self.facing = self.directed + other.directed, self.facing + other.facing
-        self.broken += other.broken
+        self.blank, self.broken = self.blank + other.blank, self.broken + other.broken
 
     def classes(self, key: str) -> list[int]:
         """The classes that occur in a key, in order."""
@@ -79,6 +81,16 @@ class Inventory:
         if key == "segmentation":
             counts[IGNORE] = 0
         return [int(number) for number in counts.nonzero()]
+
+    def unknown(self) -> list[str]:
+        """The targets that are there, and of which not one pixel is known."""
+        labels = "segmentation" in self.labels and not self.classes("segmentation")
+        none = {
+            "segmentation": labels,
+            "depth": self.pixels and not self.known,
+            "normals": self.normals and not self.directed,
+        }
+        return [key for key, wholly in none.items() if wholly]
 
     def ignored(self) -> float:
         """The share of the pixels of masks that no class has."""
@@ -124,6 +136,7 @@ class _Looks(Dataset[Inventory]):
             known = sample["normals"].abs().amax(0) > 0
             found.normals, found.directed = known.numel(), int(known.sum())
             found.facing = int((sample["normals"][2] < 0).sum())
+        found.blank = [f"no pixel of {key} is known in {name}" for key in found.unknown()]
         return found
 
 
@@ -145,7 +158,7 @@ def stored(data: DataModule) -> Iterator[tuple[str, Source | Dataset[Any]]]:
     """Everything that a data set has, by the name of the split; what two splits share comes once.
 
     Raises:
-        DataError: when files are missing.
+        DataError: when whole folders or lists are missing.
     """
     seen: set[tuple[str, ...]] = set()
     if not isinstance(data, ImageData):

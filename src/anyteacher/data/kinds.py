@@ -54,8 +54,8 @@ class SceneData(ImageData, ABC):
         images = need_folder(self.root / "images" / part, layout)
         labels = need_folder(self.root / "annotations" / part, layout)
         names = names_in(images)
-        masks = Paths(labels, partners(names, labels))
-        return FileSource(Paths(images, names), {"segmentation": (masks, reader)})
+        masks = partners(names, labels)
+        return FileSource(Paths(images, names, found=True), {"segmentation": (masks, reader)})
 
 
 class DepthData(ImageData, ABC):

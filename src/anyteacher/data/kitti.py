@@ -121,9 +121,7 @@ class KITTIData(DepthData):
                 raise DataError(f"There is no annotated depth in '{folder}'. Expected: {LAYOUT}")
             depths, images = Paths(folder, truth), self.raw
             names = [self._recorded(name) for name in truth]
-        source = KITTISource(Paths(images, names), depths, selected=selected)
-        source.check_exist()
-        return source
+        return KITTISource(Paths(images, names), depths, selected=selected)
 
     def _recorded(self, truth: str) -> str:
         """The image of a depth map, below the folder of the raw recordings; .jpg if it is one."""

@@ -187,6 +187,4 @@ class NYUv2FoldersData(DepthData):
             reader: Reader = read_bytes
         else:
             reader = partial(read_metres, scale=1000)
-        source = FileSource(images, {"depth": (depths, reader)})
-        source.check_exist()
-        return source
+        return FileSource(images, {"depth": (depths, reader)})

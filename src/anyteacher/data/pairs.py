@@ -1,5 +1,7 @@
 """Pictures to be made of others, from pairs of the same scene."""
 
+from pathlib import Path
+
 from anyteacher.data.files import FileSource, Paths, names_in, need_folder, partners
 from anyteacher.data.kinds import Direction, DrawnData
 from anyteacher.data.source import Sample, Source, Split
@@ -44,9 +46,9 @@ class AlignedSource(Source):
 class PairsData(DrawnData):
     """Pairs of pictures of the same scene: `image`, and `target` (B, 3, H, W) in [0, 1].
 
-    Each file holds both side by side, A to the left; or, where the root has folders A and B, the
-    two have the same path in them, but for the ending. Without a folder `val`, the test pairs
-    validate; without a folder `test`, the validation pairs test.
+    Each file of a split's folder holds both side by side, A to the left; or, where the root has
+    folders A and B, the two have the same path in them, but for the ending. Without a folder `val`,
+    the test pairs validate; without a folder `test`, the validation pairs test.
 
     Args:
         root: Folder with the splits, or with A and B.
@@ -70,9 +72,22 @@ class PairsData(DrawnData):
         part = split if (within / split).is_dir() else other
         folder = need_folder(within / part, LAYOUT)
         names = names_in(folder)
+        first = Paths(folder, names, found=True)
         if not apart:
-            return AlignedSource(Paths(folder, names), self.direction)
+            _check_flat(folder, names)
+            return AlignedSource(first, self.direction)
         theirs = need_folder(self.root / "B" / part, LAYOUT)
-        first, second = Paths(folder, names), Paths(theirs, partners(names, theirs))
+        second = partners(names, theirs)
         given, wanted = (first, second) if self.direction == "AtoB" else (second, first)
         return FileSource(given, {"target": (wanted, read_pixels)})
+
+
+def _check_flat(folder: Path, names: list[str]) -> None:
+    """Refuses pairs in folders of their own: photos beside their masks would be cut in halves."""
+    inside = sorted({name.partition("/")[0] for name in names if "/" in name})
+    if inside:
+        raise DataError(
+            f"'{folder}' holds folders with images ({', '.join(inside[:5])}), and pairs side by "
+            "side lie in it themselves. Move them there; pairs in two files belong into "
+            "A/{train,val,test} and B/…, and masks, depth or normals of photos to FoldersData."
+        )

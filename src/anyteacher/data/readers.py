@@ -1,10 +1,11 @@
-"""How targets are read from image files: depth in metres, normals."""
+"""How pictures and targets are read from image files: upright, depth in metres, normals."""
 
+from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from anyteacher.errors import ConfigError, DataError
@@ -26,6 +27,26 @@ def check_metres(max_depth: float, scale: float | None = None) -> None:
             raise ConfigError(f"{name} must be a positive number, not {value}.")
 
 
+def read_photo(path: Path, targets: Iterable[Tensor]) -> UInt8[Tensor, "3 h w"]:
+    """A photo upright, as its camera held it (EXIF), or as it is stored where its targets are.
+
+    Only the size tells which way targets lie; where both ways have it, they are upright.
+
+    Args:
+        path: The file.
+        targets: What belongs to its pixels (..., h, w).
+
+    Raises:
+        DataError: when the file cannot be read as an image.
+    """
+    photo = read_pixels(path)
+    sizes = {target.shape[-2:] for target in targets}
+    if sizes and photo.shape[-2:] not in sizes:
+        stored = read_pixels(path, upright=False)
+        return stored if stored.shape[-2:] in sizes else photo
+    return photo
+
+
 def known_depth(depth: Float[Tensor, "1 h w"], max_depth: float = inf) -> Float[Tensor, "1 h w"]:
     """Depth with 0 where it is unknown: not finite, not positive, or beyond `max_depth` metres."""
     known = depth.isfinite() & (depth > 0) & (depth <= max_depth)
@@ -40,7 +61,8 @@ def read_metres(path: Path, *, scale: float | None) -> Float[Tensor, "1 h w"]:
         scale: Steps a metre; None where the file says it.
 
     Raises:
-        DataError: when the file cannot be read, is not of this kind, or does not say its scale.
+        DataError: when the file cannot be read, or is not of this kind.
+        ConfigError: when it does not say its scale and none is given.
     """
     return known_depth(read_depth(path, scale=scale))
 
@@ -55,7 +77,7 @@ def read_normals(path: Path) -> Float[Tensor, "3 h w"]:
         DataError: when the file cannot be read, or a twentieth of its pixels and more are too long
             to be directions, as in a photograph.
     """
-    vectors = read_pixels(path).float() / 127.5 - 1
+    vectors = read_pixels(path, upright=False).float() / 127.5 - 1
     length = torch.linalg.vector_norm(vectors, dim=0, keepdim=True)
     grey = vectors.amax(0, keepdim=True) - vectors.amin(0, keepdim=True) < _GREY
     wrong = (length > 1 + _LENGTH) & ~(grey & (length > _CORNER))

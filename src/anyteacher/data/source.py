@@ -41,6 +41,13 @@ class Source(ABC):
     def name(self, index: int) -> str:
         """Where a sample is stored: the path of its file, or of its files."""
 
+    def check_exist(self) -> None:  # noqa: B027
+        """Makes sure that all files are there, before hours are spent; by default nothing.
+
+        Raises:
+            DataError: when some are missing.
+        """
+
     @abstractmethod
     def read(self, index: int) -> Sample:
         """A sample as plain tensors.
@@ -70,9 +77,14 @@ def height_and_width(sample: Sample, name: str) -> tuple[int, int]:
     sizes = {key: (sample[key].shape[-2], sample[key].shape[-1]) for key in PIXELS if key in sample}
     if len(set(sizes.values())) > 1:
         described = ", ".join(f"{key} {h} x {w}" for key, (h, w) in sizes.items())
+        turned = (
+            " One of them lies on its side: photos are turned as their camera stored (EXIF), and "
+            "masks, depth and normals never are."
+        )
+        sideways = len({tuple(sorted(size)) for size in sizes.values()}) == 1
         raise DataError(
             f"{name}: the sizes differ ({described}, height x width). What belongs to a picture "
-            "must have its size."
+            f"must have its size.{turned if sideways else ''}"
         )
     return sizes["image"]
 
@@ -94,6 +106,10 @@ class Part(Source):
     def name(self, index: int) -> str:
         """Where a sample is stored."""
         return self.source.name(int(self.places[index]))
+
+    def check_exist(self) -> None:
+        """Makes sure that all files are there, also those of the samples that are left out."""
+        self.source.check_exist()
 
     def read(self, index: int) -> Sample:
         """A sample."""
@@ -200,8 +216,10 @@ class ImageData(DataModule, ABC):
     def source(self, split: Split) -> Source:
         """A split of the data set as it is stored.
 
+        Of its files some may be missing, which `Source.check_exist` tells before training.
+
         Raises:
-            DataError: when files are missing.
+            DataError: when folders or lists are.
         """
 
     def part(self, split: Split) -> Source:
@@ -241,6 +259,7 @@ class ImageData(DataModule, ABC):
         return self._seen(self.part(split), split)
 
     def _seen(self, source: Source, split: Split) -> ImageDataset:
+        source.check_exist()
         facts = self.facts()
         return ImageDataset(
             source,

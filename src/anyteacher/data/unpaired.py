@@ -107,7 +107,7 @@ class UnpairedData(DrawnData):
 
     def _kind(self, split: Split, kind: str) -> Source:
         folder = need_folder(self.root / f"{'train' if split == 'train' else 'test'}{kind}", LAYOUT)
-        return FileSource(Paths(folder, names_in(folder)))
+        return FileSource(Paths(folder, names_in(folder), found=True))
 
     def source(self, split: Split) -> Source:
         """The pictures of the one kind; "val" is "test"."""

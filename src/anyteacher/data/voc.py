@@ -52,9 +52,7 @@ class VOCData(SceneData):
             raise DataError(f"Cannot read the list of the split '{part}': {error}") from error
         images, masks = Paths(Path(), listed.images), Paths(Path(), listed.masks)
         reader = Relabel(same_labels(CLASSES), "Pascal VOC")
-        source = FileSource(images, {"segmentation": (masks, reader)})
-        source.check_exist()
-        return source
+        return FileSource(images, {"segmentation": (masks, reader)})
 
 
 class VOCPresenceData(ImageData):
@@ -112,9 +110,7 @@ class VOCPresenceData(ImageData):
                 )
         marks = torch.tensor([[column[name] for column in columns] for name in names])
         images = Paths(base / "JPEGImages", [f"{name}.jpg" for name in names])
-        source = FileSource(images, values={"presence": (marks >= 0).float()})
-        source.check_exist()
-        return source
+        return FileSource(images, values={"presence": (marks >= 0).float()})
 
 
 def _marks(path: Path) -> dict[str, int]:
