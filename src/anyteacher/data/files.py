@@ -71,7 +71,7 @@ def names_in(folder: Path, ending: str | None = None) -> list[str]:
     """
     found = []
     # Of each folder on the way: where it really lies, after those that led to it.
-    real = {folder: (folder.resolve(),)}
+    real: dict[Path, tuple[Path, ...]] = {folder: (folder.resolve(),)}
     for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         above = real.pop(Path(where))
