@@ -1,3 +1,4 @@
+import functools
 import json
 import subprocess
 import sys
@@ -191,6 +192,25 @@ def hidden(depth: int = 2) -> "Known":  # noqa: F821
     return nn.Conv2d(1, depth, 1)
 
 
+def elsewhere(function):
+    """As a decorator of a module that knows nothing of torch."""
+    names = {"functools": functools}
+    exec(
+        "def decorate(function):\n"
+        "    @functools.wraps(function)\n"
+        "    def inner(*args, **kwargs):\n"
+        "        return function(*args, **kwargs)\n"
+        "    return inner\n",
+        names,
+    )
+    return names["decorate"](function)
+
+
+@elsewhere
+def decorated(depth: int = 2) -> "nn.Module":
+    return nn.Conv2d(1, depth, 1)
+
+
 def unknown(depth=2):
     return nn.Conv2d(1, depth, 1)
 
@@ -218,6 +238,7 @@ def test_models_within_models_and_functions(here):
     )
     assert [layer.out_channels for layer in made] == [5, 5, 5]
     assert build({"class_path": "net.for_checkers", "init_args": {"depth": 4}}).out_channels == 4
+    assert build({"class_path": "net.decorated", "init_args": {"depth": 5}}).out_channels == 5
     assert build({"class_path": "anyteacher.readout.Classes", "init_args": {}}) == Classes()
 
 

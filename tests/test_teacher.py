@@ -266,10 +266,11 @@ class TestPreprocessing:
         )
         teacher.trained_at = (224, 224)
         assert teacher.described() == (
-            "Sequential, 342 parameters with weights as it was given; images resized to 32 x 48 "
-            "(trained at 224 x 224), normalised by mean (0.485) and std (0.25), BGR, in bfloat16"
+            "Sequential, 342 parameters with the weights that it came with; images resized to "
+            "32 x 48 (trained at 224 x 224), normalised by mean (0.485) and std (0.25), BGR, "
+            "in bfloat16"
         )
         assert at.Teacher(convs()).described() == (
-            "Sequential, 342 parameters with weights as it was given; images of their own size, as "
-            "they come, RGB"
+            "Sequential, 342 parameters with the weights that it came with; images of their own "
+            "size, as they come, RGB"
         )

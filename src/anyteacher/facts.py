@@ -16,13 +16,11 @@ class Facts:
     Attributes:
         targets: The keys of a batch that something can be learned from.
         classes: The number of classes in each key that holds labels.
-        ignore: The label of pixels that no class has.
         max_depth: The largest depth in metres; beyond it depth counts as unknown.
         norm: Mean and standard deviation with which such images are usually normalised.
     """
 
     targets: tuple[str, ...] = ()
     classes: Mapping[str, int] = field(default_factory=dict)
-    ignore: int = IGNORE
     max_depth: float | None = None
     norm: ImageNorm = field(default_factory=ImageNorm)

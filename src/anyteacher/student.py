@@ -205,8 +205,10 @@ def _makes_model(make: Any) -> bool:
             """Has the annotation of the result alone: those of arguments may be for checkers."""
 
         returns.__annotations__ = {"return": make.__annotations__.get("return")}
+        # A decorator of another module keeps the names that the function's own module knows.
+        known = inspect.unwrap(make).__globals__
         try:
-            made = typing.get_type_hints(returns, make.__globals__)["return"]
+            made = typing.get_type_hints(returns, known)["return"]
         except NameError:  # likewise, and so unknown
             return False
     return inspect.isclass(made) and issubclass(made, nn.Module | Readout)

@@ -89,7 +89,8 @@ class Teacher(nn.Module):
         self.norm, self.size, self.stop_early = norm, size, stop_early
         self.order = order
         self.title = type(model).__name__
-        self.origin = "weights as it was given" if weights is None else f"the weights of {weights}"
+        own = "that it came with" if weights is None else f"of {weights}"
+        self.origin = f"the weights {own}"
         self._fingerprint: str | None = None
         self._measured: list[str] = []
         # A tuple: walking the tree of a large model at every step would cost more than this check.

@@ -46,8 +46,25 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (tmp_path / "set" / "b").symlink_to(tmp_path / "set" / "a")
     assert names_in(tmp_path / "set") == ["a/1.png", "b/1.png"]
     (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set")
-    with pytest.raises(DataError, match=r"[ab]/up' is a link to a folder that it lies in"):
+    with pytest.raises(DataError, match=r"[ab]/up' is a link to a folder that leads to it"):
         names_in(tmp_path / "set")
+
+
+def test_links_that_make_a_circle_together_are_refused(tmp_path):
+    root = tmp_path / "set"
+    for name in ("a", "c"):
+        (root / name).mkdir(parents=True)
+        (root / name / "1.png").touch()
+    (root / "a" / "b").symlink_to(root / "c")
+    assert names_in(root) == ["a/1.png", "a/b/1.png", "c/1.png"]
+    (root / "c" / "d").symlink_to(root / "a")
+    with pytest.raises(DataError, match=r"'.*set/(a/b/d|c/d/b)' is a link .* leads to it"):
+        names_in(root)
+    (root / "c" / "d").unlink()
+    # One that leads out of the set is seen before all that lies there is walked.
+    (root / "c" / "out").symlink_to(tmp_path)
+    with pytest.raises(DataError, match=r"'.*set/(a/b|c)/out' is a link .* leads to it"):
+        names_in(root)
 
 
 def test_partners_differ_in_their_ending_alone(tmp_path):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import datasets
 import layouts
 import numpy as np
@@ -120,6 +122,53 @@ def test_lists_of_classes_are_what_an_image_shows(tmp_path):
             source._value("presence", wrong, 0)
     with pytest.raises(ConfigError, match="has 3 classes, and the data is set to 4"):
         HubData(name, columns, classes=4).source("train")
+
+
+@pytest.mark.parametrize("rows", [[[0, 1, 0], [1, 1, 1]], [[1, 0], [0, 1]]])
+def test_a_yes_or_no_for_each_class_is_no_list_of_classes(tmp_path, rows):
+    classes = len(rows[0])
+    columns = {"image": "image", "presence": "objects"}
+    table = datasets.Dataset.from_dict({"image": files(tmp_path, 2), "objects": rows})
+    name = split_of(table, tmp_path / "numbers")
+    source = HubData(name, columns, classes=classes).source("train")
+    for index in range(2):
+        with pytest.raises(DataError, match=r"objects' is \[.*yes or no for each.*ClassLabel"):
+            source.read(index)
+    more = HubData(name, columns, classes=classes + 1).source("train")
+    assert more.read(0)["presence"].tolist() == [1, 1] + (classes - 1) * [0]
+    kinds = datasets.Sequence(datasets.ClassLabel(num_classes=classes))
+    name = split_of(table.cast_column("objects", kinds), tmp_path / "classes")
+    shown = HubData(name, columns, classes=classes).source("train").read(0)["presence"]
+    assert shown.tolist() == [1, 1] + (classes - 2) * [0]
+
+
+@pytest.mark.parametrize("kind", ["large_string", "binary", "bytes", "path", "bytes and path"])
+def test_pictures_that_the_table_does_not_call_so(tmp_path, kind):
+    (path,) = files(tmp_path, 1)
+    content = Path(path).read_bytes()
+    whole = {"bytes": content, "path": path}
+    types = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    value, feature = {
+        "large_string": (path, datasets.Value("large_string")),
+        "binary": (content, types["bytes"]),
+        "bytes": ({"bytes": content}, {"bytes": types["bytes"]}),
+        "path": ({"path": path}, {"path": types["path"]}),
+        "bytes and path": (whole, types),
+    }[kind]
+    table = datasets.Dataset.from_dict(
+        {"photo": [value], "kind": [1]},
+        features=datasets.Features({"photo": feature, "kind": datasets.Value("int64")}),
+    )
+    source = HubData(split_of(table, tmp_path / "set"), COLUMNS, classes=2).source("train")
+    assert source.read(0)["image"].shape == (3, 12, 16)
+
+
+@pytest.mark.parametrize("parts", [{"bytes": 1}, {"bytes": b"", "other": 1}])
+def test_parts_that_make_no_picture_are_told(tmp_path, parts):
+    table = datasets.Dataset.from_dict({"photo": [parts], "kind": [1]})
+    name = split_of(table, tmp_path / "set")
+    with pytest.raises(ConfigError, match=r"column 'photo' holds no pictures, but \{'bytes'"):
+        HubData(name, COLUMNS, classes=2).source("train")
 
 
 def test_a_broken_picture_in_another_column_does_no_harm(tmp_path):

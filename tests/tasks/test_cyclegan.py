@@ -205,12 +205,16 @@ def test_accumulated_batches_are_one_large_batch(root, tmp_path) -> None:
 def test_pictures_that_come_again_are_not_measured_again() -> None:
     cycle = task()
     a, b = torch.rand(3, 3, 8, 8), torch.rand(5, 3, 8, 8)
-    turns = torch.arange(5)
+    turns = torch.arange(6)
     once = torch.stack([turns < 3, turns < 5], dim=1)
-    metrics = cycle.metrics()
-    for part in turns.split(2):
-        batch = {"unpaired": b[part], "once": once[part]}
-        cycle.update(metrics, a[part % 3], batch)
+    metrics, seen = cycle.metrics(), []
+    net = cycle.features.network.model
+    handle = net.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    for part in ([0, 1], [2, 3], [4], [5]):
+        batch = {"unpaired": b[torch.tensor(part) % 5], "once": once[part]}
+        cycle.update(metrics, a[torch.tensor(part) % 3], batch)
+    handle.remove()
+    assert seen == [4, 3, 1, 1]  # of the last none counts
     by_hand = cycle.metrics()
     by_hand.update(made=cycle.features(a.sigmoid()), real=cycle.features(b))
     expected = by_hand.compute()

@@ -121,8 +121,7 @@ def test_prediction_is_clamped_and_interpolates_logs() -> None:
         ({"scale_invariant": math.nan}, "must not be negative or infinite.*nan"),
         ({"scale_invariant": math.inf}, "must not be negative or infinite.*inf"),
         ({"protocol": "nyuv2"}, "No protocol 'nyuv2'. Did you mean nyu"),
-        ({"protocol": "kitti"}, "to 80 m, and .* from 0.001 to 20 m. Set max_depth to 80"),
-        ({"protocol": "nyu", "min_depth": 0.1}, "from 0.001 to 10 m.*from 0.1 to 20 m.*leave min"),
+        ({"protocol": "kitti"}, "to 80 m, and .* to 20 m. Set max_depth to 80"),
     ],
 )
 def test_impossible_settings(settings: dict, message: str) -> None:
@@ -153,6 +152,22 @@ def test_data_with_another_range_or_target_are_refused():
 
 
 @pytest.mark.parametrize(("protocol", "cap"), [("nyu", 10), ("kitti", 80)])
+def test_protocols_change_nothing_of_what_is_learned(
+    protocol: Literal["nyu", "kitti"], cap: float
+) -> None:
+    """Nor the slope of an output in metres below 0.1: from a millimetre on it would be steep."""
+    target = torch.full((1, 1, 4, 6), cap / 2.0)
+    target[..., 0, :] = 0.05
+    output = torch.linspace(-1, 1, 24).reshape(1, 1, 4, 6)
+    slopes = []
+    for task in (Depth(output_is="depth", max_depth=80, protocol=p) for p in ("", protocol)):
+        given = output.clone().requires_grad_()
+        task.loss(given, {"depth": target}).backward()
+        slopes.append(given.grad)
+    assert torch.equal(*slopes)
+
+
+@pytest.mark.parametrize(("protocol", "cap"), [("nyu", 10), ("kitti", 80)])
 def test_protocols_change_the_metrics_and_not_the_loss(
     protocol: Literal["nyu", "kitti"], cap: float
 ) -> None:
@@ -179,6 +194,7 @@ def test_protocols_measure_from_a_millimetre_on(protocol: Literal["nyu", "kitti"
     metrics = task.metrics()
     task.update(metrics, target.log(), {"depth": target})
     assert metrics.compute()["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert task.prediction(target.log(), (20, 24)).min() == pytest.approx(0.002)
     assert Depth().prediction(target.log(), (20, 24)).min() == pytest.approx(0.1)
 
 

@@ -157,6 +157,32 @@ def test_a_script_in_training_mode_is_refused_with_the_first_images(name, messag
     torch.testing.assert_close(trained(images), model(images).detach())
 
 
+class TokensFirst(nn.Module):
+    """Gives (tokens, batch, channels), and a mean over all of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.drop = nn.Conv2d(3, 6, 3, 8), nn.Dropout()
+
+    def forward(self, images):
+        tokens = self.drop(self.body(images)).flatten(2).permute(2, 0, 1)
+        return tokens, tokens.mean((0, 1))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_script_whose_outputs_have_no_row_for_each_image_is_taken(tmp_path):
+    def saved(model, path):
+        with pytest.warns(FutureWarning, match=r"torch\.jit"):
+            torch.jit.save(torch.jit.trace(model, IMAGES, check_trace=False), path)
+        return TorchScript(path)
+
+    model = TokensFirst()
+    trained = saved(model.eval(), tmp_path / "eval.pt")
+    torch.testing.assert_close(trained(IMAGES)[0], model(IMAGES)[0].detach())
+    with pytest.raises(TeacherError, match="on the same images: it was traced in training mode"):
+        saved(model.train(), tmp_path / "train.pt")(IMAGES)
+
+
 def test_a_script_is_looked_at_again_with_two_images_and_no_more(script, monkeypatch):
     teacher, seen = TorchScript(script[1]), []
     monkeypatch.setattr(Whole, "_check", lambda whole, images: seen.append(len(images)))

@@ -69,6 +69,35 @@ def test_a_file_of_another_model_is_refused_and_no_class_is_dropped(tmp_path):
     assert three.model.fc.out_features == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("resnet10t", {"num_classes": 0}),
+        ("convnext_atto", {"num_classes": 0}),
+        ("vit_tiny_patch16_224", {**VIT, "num_classes": 0, "img_size": 32}),
+        ("resnet10t", {"features_only": True}),
+        ("resnet10t", {"features_only": True, "out_indices": (1, 2)}),
+        ("convnext_atto", {"features_only": True}),
+        ("efficientnet_lite0", {"features_only": True, "out_indices": (1, 3)}),
+        ("vit_tiny_patch16_224", {**VIT, "features_only": True, "img_size": 32}),
+    ],
+)
+def test_a_model_without_its_head_takes_the_file_of_the_whole(tmp_path, name, settings):
+    path, body = tmp_path / "weights.pt", VIT if "vit" in name else {}
+    if "vit" in name and "features_only" in settings:
+        settings = {**settings, "out_indices": (0,)}
+    state = timm.create_model(name, **body).state_dict()
+    torch.save({"model": {f"module.{key}": value for key, value in state.items()}}, path)
+    teacher = Timm(name, weights=path, settings=settings)
+    theirs = timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **settings
+    )
+    assert teacher.fingerprint() == at.Teacher(theirs).fingerprint()
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "other.pt")
+    with pytest.raises(TeacherError, match="of another model than this"):
+        Timm(name, weights=tmp_path / "other.pt", settings=settings)
+
+
 def test_a_tag_without_weights_is_a_name_for_random_ones():
     name = "vit_small_patch16_36x1_224.untrained"
     assert name not in timm.list_pretrained()

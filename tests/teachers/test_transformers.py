@@ -335,6 +335,18 @@ def test_a_checkpoint_of_the_same_body_under_a_head(tmp_path):
     torch.testing.assert_close(teacher(images).last_hidden_state, expected.detach())
 
 
+def test_a_pooler_without_weights_stays_beside_a_file_without_it(tmp_path):
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
+    )
+    source = transformers.ResNetModel(config).eval()
+    source.save_pretrained(tmp_path)
+    teacher = Transformers("any", config=config, weights=tmp_path / "model.safetensors")
+    images = torch.rand(2, 3, 64, 96)
+    expected = source(teacher.prepare(images)).pooler_output
+    torch.testing.assert_close(teacher(images).pooler_output, expected.detach())
+
+
 MAE = {
     "model_type": "vit_mae",
     **BLOCKS,

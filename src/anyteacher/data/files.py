@@ -67,18 +67,24 @@ def names_in(folder: Path, ending: str | None = None) -> list[str]:
         ending: How their names end; by default as those of images do.
 
     Raises:
-        DataError: when there is none, or a link leads back to where it is.
+        DataError: when there is none, or a link leads back to a folder on the way to it.
     """
     found = []
+    # Of each folder on the way: where it really lies, after those that led to it.
+    real: dict[Path, tuple[Path, ...]] = {folder: (folder.resolve(),)}
     for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        above = real.pop(Path(where))
         for name in folders:
-            link = Path(where, name)
-            if link.is_symlink() and Path(where).resolve().is_relative_to(link.resolve()):
+            inner = Path(where, name)
+            linked = inner.is_symlink()
+            lies = inner.resolve() if linked else above[-1] / name
+            if linked and any(one.is_relative_to(lies) for one in above):
                 raise DataError(
-                    f"'{link}' is a link to a folder that it lies in, so its files would be found "
-                    "again and again. Remove it."
+                    f"'{inner}' is a link to a folder that leads to it, so its files would be "
+                    "found again and again. Remove it."
                 )
+            real[inner] = (*above, lies)
         inside = os.path.relpath(where, folder)
         for name in files:
             wanted = name.endswith(ending) if ending else Path(name).suffix.lower() in SUFFIXES

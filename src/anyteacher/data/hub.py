@@ -22,6 +22,7 @@ AUGMENTATION = Augmentation(zoom=(1.0, 1.5))
 _KEYS = ("image", "target", "label", "presence", "segmentation", "depth")
 _CLASSES = ("label", "presence", "segmentation")
 _NUMBERS = ("label", "presence")  # the keys that are no pictures
+_FILES = ("string", "large_string", "binary", "large_binary")  # paths, and what files hold
 
 
 class _Stored(io.BytesIO):
@@ -64,10 +65,13 @@ class HubSource(Source):
                 )
         # Others are neither decoded, nor is there harm in a broken picture of theirs.
         self.table = table.select_columns(sorted(set(columns.values())))
+        self._listed = False  # whether the table says that its lists are of class numbers
         for key, column in columns.items():
             feature = table.features[column]
             if key in _NUMBERS:
-                self._check_classes(feature if key == "label" else getattr(feature, "feature", 0))
+                kind = feature if key == "label" else getattr(feature, "feature", 0)
+                self._check_classes(kind)
+                self._listed |= key == "presence" and hasattr(kind, "num_classes")
             else:
                 self._check_pictures(column, feature)
                 # Its files are read here, so that a broken one is named.
@@ -82,8 +86,11 @@ class HubSource(Source):
             )
 
     def _check_pictures(self, column: str, feature: Any) -> None:
-        files = isinstance(feature, _pictures())
-        if not files and getattr(feature, "dtype", "") not in ("string", "binary"):
+        parts = [feature]
+        if isinstance(feature, Mapping) and feature.keys() <= {"bytes", "path"}:
+            parts = list(feature.values())  # as pictures are stored, without saying so
+        files = [getattr(part, "dtype", "") in _FILES for part in parts]
+        if not isinstance(feature, _pictures()) and not all(files):
             raise ConfigError(
                 f"{self._name}, column '{column}' holds no pictures, but {feature}. Name a column "
                 "of images, or of the paths of their files."
@@ -129,6 +136,13 @@ class HubSource(Source):
                 raise DataError(f"{name} is {value!r}, which is no class of {self.classes}.")
         if key == "label":
             return torch.tensor(numbers[0])
+        each = len(numbers) == self.classes and len(numbers) > 1
+        if each and max(numbers) < 2 and not self._listed:
+            raise DataError(
+                f"{name} is {value!r}, which looks like a yes or no for each of {self.classes} "
+                "classes, where the numbers of those that the image shows are wanted. List them, "
+                "or, where they are such numbers, make the column a list of `datasets.ClassLabel`."
+            )
         presence = torch.zeros(self.classes or 0)
         presence[numbers] = 1
         return presence

@@ -54,7 +54,7 @@ class TranslationMetrics(Metric):
         p, g = (torch.where(known, picture.double(), 0.0) for picture in (prediction, target))
         squares = (p - g).square().sum((1, 2, 3)) / known.sum((1, 2, 3))
         psnr = -10 * squares.log10()
-        # In single precision, as it is usually measured: in double a CPU takes thirty times as long.
+        # In single precision, as usually measured: in double a CPU takes thirty times as long.
         _, similar = structural_similarity_index_measure(
             p.float(),
             g.float(),

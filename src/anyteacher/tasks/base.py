@@ -182,7 +182,7 @@ class Task(nn.Module, ABC):
         Args:
             batch: a batch.
             axes: what its shape must be, so that nothing is broadcast: the length of each axis, or
-                a name where any will do. None for a target of any shape.
+                a name where any will do. Without any, a target of any shape.
 
         Raises:
             DataError: when the batch has no such key, or it has another shape.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -163,11 +164,15 @@ class CycleGAN(PictureTask):
         """Adds one batch to the metrics, and of pictures that come again only the first."""
         other = self.picture_of(batch)
         made = self.prediction(self.finite(output), size_of(other))
-        seen = {"made": self.features(made), "real": self.features(other)}
+        real = other
         if "once" in batch:
-            first = batch["once"].unbind(1)
-            seen = {key: x[new] for (key, x), new in zip(seen.items(), first, strict=True)}
-        metrics.update(**seen)
+            made, real = (
+                x[new] for x, new in zip((made, other), batch["once"].unbind(1), strict=True)
+            )
+        pictures = torch.cat([made, real])
+        # Where none is new, no features of the same width: every process must give some to gather.
+        seen = self.features(pictures if len(pictures) else other[:1])[: len(pictures)]
+        metrics.update(made=seen[: len(made)], real=seen[len(made) :])
 
 
 def _difference(made: Tensor, real: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ class Depth(Task):
         output_is: what the student's output means.
         log_l1: weight of the mean absolute error of log-depth.
         scale_invariant: weight of the scale-invariant error of Eigen et al.
-        min_depth: smallest depth, in metres, that is learned, predicted and measured. By default
-            0.1, or where the protocol begins.
+        min_depth: smallest depth, in metres, that is learned, predicted and measured; a protocol
+            that begins nearer predicts and measures from there on.
         max_depth: largest one. Farther pixels are ignored, so set it to what the data holds.
         protocol: what the metrics count: all depths that are learned, by default; `nyu`: those to
             10 m in the crop of Eigen et al., for NYUv2; `kitti`: those to 80 m in the crop of Garg
@@ -77,7 +77,7 @@ class Depth(Task):
         output_is: Literal["log", "depth"] = "log",
         log_l1: float = 1.0,
         scale_invariant: float = 1.0,
-        min_depth: float | None = None,
+        min_depth: float = 0.1,
         max_depth: float = 20.0,
         protocol: Protocol = "",
     ) -> None:
@@ -93,8 +93,6 @@ class Depth(Task):
         self.log_l1, self.scale_invariant = log_l1, scale_invariant
         if protocol and protocol not in RULES:
             raise ConfigError(f"No protocol '{protocol}'. {did_you_mean(protocol, RULES)}")
-        begins = RULES[protocol].min_depth if protocol else 0.1
-        min_depth = begins if min_depth is None else min_depth
         if not 0 < min_depth < max_depth < math.inf:
             raise ConfigError(
                 "Depths must satisfy 0 < min_depth < max_depth (metres), but min_depth is "
@@ -102,12 +100,11 @@ class Depth(Task):
             )
         self.min_depth, self.max_depth = min_depth, max_depth
         self.rules = RULES.get(protocol, Rules(min_depth, max_depth))
-        if self.rules.max_depth > max_depth or self.rules.min_depth < min_depth:
+        if self.rules.max_depth > max_depth:
             raise ConfigError(
-                f"The protocol '{protocol}' measures depths from {self.rules.min_depth:g} to "
-                f"{self.rules.max_depth:g} m, and those of the task go from {min_depth:g} to "
-                f"{max_depth:g} m. Set max_depth to {self.rules.max_depth:g} or more, and leave "
-                "min_depth out."
+                f"The protocol '{protocol}' measures depths to {self.rules.max_depth:g} m, and "
+                f"those of the task go to {max_depth:g} m. Set max_depth to "
+                f"{self.rules.max_depth:g} or more."
             )
 
     def check_data(self, facts: Facts) -> None:
@@ -120,12 +117,13 @@ class Depth(Task):
             )
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Float[Tensor, "b 1 h w"]:
-        """Depth in metres, clamped to [min_depth, max_depth]."""
+        """Depth in metres, clamped to what is predicted."""
         return self.readout()(self.check(output), size)
 
     def readout(self) -> Metres:
         """The prediction, by torch alone."""
-        return Metres(self.output_is, self.min_depth, self.max_depth)
+        nearest = min(self.min_depth, self.rules.min_depth)
+        return Metres(self.output_is, nearest, self.max_depth)
 
     def loss(self, output: Tensor, batch: Batch) -> Float[Tensor, ""]:
         """The weighted sum of the two losses in log-depth."""

@@ -63,14 +63,9 @@ class Segmentation(Task):
         self.classes, self.dice, self.per_class = classes, dice, per_class
 
     def check_data(self, facts: Facts) -> None:
-        """Refuses data of another target, number of classes or mark of ignored pixels."""
+        """Refuses data of another target or number of classes."""
         super().check_data(facts)
         self.check_classes(facts, self.classes)
-        if facts.ignore != IGNORE:
-            raise ConfigError(
-                f"Segmentation ignores pixels labelled {IGNORE}, and the data marks them with "
-                f"{facts.ignore}. Let the data give {IGNORE} in its place."
-            )
 
     def prediction(self, output: Tensor, size: tuple[int, int]) -> Int[Tensor, "b h w"]:
         """The index of the best class of each pixel."""

@@ -96,6 +96,8 @@ class TorchScript(Teacher):
     `output[name]` for one by name. For taps inside export the model with `torch.export`, or
     take the model's class with the weights. Such a file holds code: load only what you trust.
 
+    Whether an image changes what another one gets is seen in outputs whose first axis is the batch.
+
     Args:
         path: The file that `torch.jit.save` has written.
         norm: The normalisation that the model was trained with; None takes images as they come.
@@ -157,12 +159,15 @@ class Whole(nn.Module):
         others = torch.cat([images[:1], 2 * images[1:] + 1])
         with forked():
             first, again, beside = (
-                [t[:1].double() for t in tree_leaves(self.scripted(given)) if _rows(t)]
+                [(len(t), t[:1].double()) for t in tree_leaves(self.scripted(given)) if _listed(t)]
                 for given in (images, images, others)
             )
         for other, why in ((again, "on the same images"), (beside, "beside other images")):
             if any(
-                (a - b).norm() > _ROUNDING * a.norm() for a, b in zip(first, other, strict=True)
+                (a - b).norm() > _ROUNDING * a.norm()
+                for (rows, a), (_, b) in zip(first, other, strict=True)
+                # What has no row for each image is of all of them.
+                if other is again or rows == len(images)
             ):
                 raise TeacherError(
                     f"'{self._path}' gives something else for an image {why}: it was traced in "
@@ -176,8 +181,8 @@ class _Output(nn.Module):
         return given
 
 
-def _rows(given: Any) -> bool:
-    """Whether this is a tensor with a row for each image."""
+def _listed(given: Any) -> bool:
+    """Whether this is a tensor that has a first entry."""
     return isinstance(given, torch.Tensor) and given.ndim > 0
 
 
@@ -233,9 +238,8 @@ def _trains(node: torch.fx.Node) -> bool:
     given = {argument.name: argument.default_value for argument in schema.arguments}
     given = {**given, **dict(zip(names, node.args, strict=False)), **node.kwargs}
     asked = [given[name] for name in ("train", "training", "use_input_stats") if name in given]
-    if (
-        given.get("running_mean") is not None
-    ):  # without running statistics eval mode takes them, too
+    # Without running statistics eval mode takes those of its batch, too.
+    if given.get("running_mean") is not None:
         return any(asked)
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False

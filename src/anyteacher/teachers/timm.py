@@ -1,11 +1,12 @@
 """Teachers of timm."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anyteacher.errors import TeacherError, did_you_mean, require
 from anyteacher.layout import Size
@@ -20,6 +21,8 @@ from anyteacher.teachers.named import (
 )
 from anyteacher.weights import load_state, read_state, without_prefix
 
+# The settings that say which features of a model it gives in place of its output.
+_FEATURES = ("features_only", "out_indices", "feature_cls", "output_fmt")
 _FOLDER = "Name a local folder that has it, as local-dir:FOLDER."
 
 
@@ -53,12 +56,12 @@ class Timm(LibraryTeacher):
     ) -> None:
         timm = require("timm")
         _check_name(timm, name)
-        given = keywords(settings)
+        given, make = keywords(settings), partial(timm.create_model, name)
 
         def build(source: str | Path) -> nn.Module:
             known = source in (PRETRAINED, RANDOM)
-            model: nn.Module = timm.create_model(name, pretrained=source == PRETRAINED, **given)
-            return model if known else _filled(timm, name, given, model, source)
+            model: nn.Module = make(pretrained=source == PRETRAINED, **given)
+            return model if known else _filled(make, given, model, read_state(source), source)
 
         def describe(model: nn.Module) -> Preprocessing:
             config = timm.data.resolve_model_data_config(model)
@@ -93,28 +96,40 @@ def _check_name(timm: Any, name: str) -> None:
 
 
 def _filled(
-    timm: Any, name: str, settings: Mapping[str, Any], model: nn.Module, path: str | Path
+    make: Callable[..., nn.Module],
+    settings: Mapping[str, Any],
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    path: str | Path,
 ) -> nn.Module:
     """The model with the weights of a file, which timm converts where they fit no key by key.
 
     It does so with pretrained ones, too: position embeddings of another size are resampled, and
-    the names that a model's authors gave are translated.
+    the names that a model's authors gave are translated. Of a model without a head, the head of the
+    file is left out.
     """
-    state = read_state(path)
+    if settings.get("features_only"):
+        # Some of them timm fills with whatever fits, so the file must be one of the whole body.
+        body = {key: value for key, value in settings.items() if key not in _FEATURES}
+        body["num_classes"] = 0
+        whole = _filled(make, body, make(**body), state, path)
+        state = whole.state_dict()
+    state = without_prefix(state, model.state_dict())
+    classes = getattr(model, "num_classes", 0)
+    if not classes:
+        heads: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+        heads = (heads,) if isinstance(heads, str) else heads
+        drop = {f"{head}.{kind}" for head in heads for kind in ("weight", "bias")}
+        state = {key: value for key, value in state.items() if key not in drop}
     try:
         load_state(model, state, path)
     except TeacherError as error:
         # As many classes as the model has: of any other number timm would drop them in silence.
-        own = {
-            "state_dict": without_prefix(state, model.state_dict()),
-            "source": "",
-            "num_classes": getattr(model, "num_classes", 0),
-            "label_offset": 0,
-        }
+        own = {"state_dict": state, "source": "", "num_classes": classes, "label_offset": 0}
         overlay = {**settings.get("pretrained_cfg_overlay", {}), **own}
         try:
-            converted: Any = timm.create_model(
-                name, pretrained=True, **{**settings, "pretrained_cfg_overlay": overlay}
+            converted: Any = make(
+                pretrained=True, **{**settings, "pretrained_cfg_overlay": overlay}
             )
         except (KeyError, NotImplementedError, RuntimeError, ValueError):
             raise error from None

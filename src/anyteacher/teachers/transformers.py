@@ -119,8 +119,9 @@ def _filled(transformers: Any, model: nn.Module, path: str | Path) -> nn.Module:
     """
     state = read_state(path)
     base = getattr(model, "base_model_prefix", "")
-    pooled = any("pooler." in key for key in state)
-    if isinstance(getattr(model, "pooler", None), nn.Module) and not pooled:
+    pooler = getattr(model, "pooler", None)
+    learned = isinstance(pooler, nn.Module) and bool(pooler.state_dict())
+    if learned and not any("pooler." in key for key in state):
         model.register_module("pooler", None)  # other heads are trained without one
     try:
         load_state(model, state, path, prefixes=(f"{base}.",) if base else ())
