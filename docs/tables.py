@@ -22,15 +22,13 @@ from torch import nn
 
 from anyteacher import losses, projectors
 from anyteacher.bench.evidence import Outcome, outcomes
-from anyteacher.bench.grids import GRIDS, TEACHER_FREE
+from anyteacher.bench.grids import GRIDS
 from anyteacher.bench.plan import Plan
-from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
 from anyteacher.errors import LayoutError
 from anyteacher.losses import DIRECTIONS, BatchLoss, LevelLoss, Loss
 from anyteacher.methods.about import About, about, known
 from anyteacher.projectors import LevelProjector, Projector
-from anyteacher.report.markup import number
 
 DOCS = Path(__file__).parent
 EVIDENCE = DOCS / "evidence"
@@ -315,32 +313,18 @@ def verdicts() -> str:
         name: {outcome.claim.name: outcome for outcome in outcomes(plan)}
         for name, plan in published().items()
     }
-    claims = {claim.name: claim for name in found for claim in GRIDS[name].claims}
+    claims = {
+        claim.name: claim
+        for name, known in found.items()
+        for claim in GRIDS[name].claims
+        if claim.name in known
+    }
     header = ["claim", "", *(f"on [`{name}`](evidence/{name}.md)" for name in found)]
     rows = [
         [name, claim.statement, *(_verdict(known.get(name)) for known in found.values())]
         for name, claim in claims.items()
     ]
     return table(header, rows)
-
-
-def regularisers() -> str:
-    """What each regulariser brings by itself, by the published records."""
-    plan = published()[TEACHER_FREE.name]
-    rows: dict[str, list[str]] = {}
-    header = ["regulariser"]
-    for outcome in outcomes(plan):
-        task = outcome.rows[0].comparison.ours.task
-        monitor = problem(task).monitor
-        header += [f"{task}: weight", f"{monitor}, difference in % of alone", "verdict"]
-        for row in outcome.rows:
-            arm = row.comparison.ours
-            choice = plan.chosen(arm)
-            assert choice is not None
-            mean, low, high = (number(value, 2) for value in row.relative())
-            cells = rows.setdefault(arm.method, [f"`{arm.method}`"])
-            cells += [f"{choice.weight:g}", f"{mean} [{low}, {high}]", row.verdict]
-    return table(header, rows.values())
 
 
 def _verdict(outcome: Outcome | None) -> str:
@@ -367,7 +351,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "projectors": projector_table,
     "methods": method_tables,
     "verdicts": verdicts,
-    "regularisers": regularisers,
 }
 
 _PLACE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -51,8 +51,8 @@ def make_sections(plan: Plan) -> list[Section]:
     found = outcomes(plan)
     return [
         Section("The claims", _one_line(_RULE), [summary(found)]),
-        *(_claim_section(outcome) for outcome in found),
         *_matrix_sections(plan),
+        *(_claim_section(outcome) for outcome in found),
         *_teachers_section(plan),
         Section("What was chosen", _one_line(_FAIRNESS), [_choices(plan)]),
         *tuning_section(plan),
