@@ -222,7 +222,8 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_a_network(tmp_
     for page in pages:
         loaded = Loaded()
         loaded.feed(page.read_text())
-        assert loaded.addresses
+        # The pages of the evidence have all in themselves.
+        assert loaded.addresses or page.name.endswith("-page.html"), page.name
         assert not [address for address in loaded.addresses if "//" in address], page.name
     for sheet in tmp_path.rglob("*.css"):
         assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//", sheet.read_text()), sheet

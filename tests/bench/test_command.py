@@ -113,7 +113,7 @@ def test_records_are_gathered_read_and_reported(call, folder, tmp_path):
     assert "Verdicts" in from_lines[1]
     status, out, _ = call("report", lines, "--grid", "tiny", "--output", tmp_path)
     assert status == 0
-    assert (tmp_path / "tiny.html").exists()
+    assert (tmp_path / "tiny-page.html").exists()
     assert (tmp_path / "tiny.md").exists()
 
 

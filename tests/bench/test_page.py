@@ -93,7 +93,7 @@ def test_the_sections(records):
 
 def test_the_same_records_give_the_same_files(records, tmp_path):
     page, text = write_pages(Plan(GRID, records), tmp_path)
-    assert (page.name, text.name) == ("tiny.html", "tiny.md")
+    assert (page.name, text.name) == ("tiny-page.html", "tiny.md")
     gather(records.values(), tmp_path / "tiny.jsonl")
     again = write_pages(Plan(GRID, read_records(tmp_path / "tiny.jsonl")), tmp_path / "again")
     assert [path.read_bytes() for path in again] == [page.read_bytes(), text.read_bytes()]

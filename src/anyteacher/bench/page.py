@@ -61,13 +61,14 @@ def make_sections(plan: Plan) -> list[Section]:
 
 
 def write_pages(plan: Plan, folder: Path) -> list[Path]:
-    """Writes `GRID.html`, and `GRID.md` for the documentation.
+    """Writes `GRID-page.html`, and `GRID.md` for the documentation.
 
-    The same records give the same files.
+    The names differ by more than the ending: a site that is made of the folder has a `GRID.html`
+    of its own. The same records give the same files.
     """
     title, intro = _title(plan)
     sections = make_sections(plan)
-    page, text = (folder / f"{plan.grid.name}.{ending}" for ending in ("html", "md"))
+    page, text = (folder / f"{plan.grid.name}{ending}" for ending in ("-page.html", ".md"))
     write_page(Page(title, intro, sections), page)
     with replacing(text) as temporary:
         temporary.write_text(markdown(title, intro, sections), encoding="utf-8")
