@@ -22,13 +22,15 @@ from torch import nn
 
 from anyteacher import losses, projectors
 from anyteacher.bench.evidence import Outcome, outcomes
-from anyteacher.bench.grids import GRIDS
+from anyteacher.bench.grids import GRIDS, TEACHER_FREE
 from anyteacher.bench.plan import Plan
+from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
 from anyteacher.errors import LayoutError
 from anyteacher.losses import DIRECTIONS, BatchLoss, LevelLoss, Loss
 from anyteacher.methods.about import About, about, known
 from anyteacher.projectors import LevelProjector, Projector
+from anyteacher.report.markup import number
 
 DOCS = Path(__file__).parent
 EVIDENCE = DOCS / "evidence"
@@ -327,6 +329,25 @@ def verdicts() -> str:
     return table(header, rows)
 
 
+def regularisers() -> str:
+    """What each regulariser brings by itself, by the published records."""
+    plan = published()[TEACHER_FREE.name]
+    rows: dict[str, list[str]] = {}
+    header = ["regulariser"]
+    for outcome in outcomes(plan):
+        task = outcome.rows[0].comparison.ours.task
+        monitor = problem(task).monitor
+        header += [f"{task}: weight", f"{monitor}, difference in % of alone", "verdict"]
+        for row in outcome.rows:
+            arm = row.comparison.ours
+            choice = plan.chosen(arm)
+            assert choice is not None
+            mean, low, high = (number(value, 2) for value in row.relative())
+            cells = rows.setdefault(arm.method, [f"`{arm.method}`"])
+            cells += [f"{choice.weight:g}", f"{mean} [{low}, {high}]", row.verdict]
+    return table(header, rows.values())
+
+
 def _verdict(outcome: Outcome | None) -> str:
     if outcome is None:
         return NONE
@@ -351,6 +372,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "projectors": projector_table,
     "methods": method_tables,
     "verdicts": verdicts,
+    "regularisers": regularisers,
 }
 
 _PLACE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
