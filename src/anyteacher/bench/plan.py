@@ -8,7 +8,7 @@ which nothing is chosen by.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from statistics import fmean
 
 from anyteacher.bench.cell import Arm, Cell, Choice, Stage
@@ -94,18 +94,26 @@ class Plan:
 
     def _best(self, cells: list[Cell]) -> Choice | None:
         """The best of the settings that were tried; None where a try is missing or all diverged."""
-        values: dict[Choice, list[float]] = {}
-        for cell in cells:
-            record = self.records.get(cell.key)
-            if record is None:
-                return None
-            values.setdefault(cell.choice, []).append(record.validated)
-        means = {choice: fmean(found) for choice, found in values.items()}
+        if any(cell.key not in self.records for cell in cells):
+            return None
+        tried = self.validated(cells)
+        means = {choice: fmean(by_seed.values()) for choice, by_seed in tried.items()}
         known = [choice for choice, mean in means.items() if not math.isnan(mean)]
         if not known:
             return None
         best = max if problem(cells[0].arm.task).mode == "max" else min
         return best(known, key=means.__getitem__)
+
+    def validated(self, cells: Iterable[Cell]) -> dict[Choice, dict[int, float]]:
+        """The deciding metric on the validation data by choice and seed, of the runs that are made.
+
+        Both in the order of the runs.
+        """
+        found: dict[Choice, dict[int, float]] = {}
+        for cell in cells:
+            if cell.key in self.records:
+                found.setdefault(cell.choice, {})[cell.seed] = self.records[cell.key].validated
+        return found
 
     def _choices(self, arm: Arm) -> list[Choice]:
         scale = self.arms[arm][0]

@@ -3,7 +3,7 @@
 import math
 from statistics import fmean
 
-from anyteacher.bench.cell import Arm, Choice
+from anyteacher.bench.cell import Arm
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.report import Section, Table
@@ -46,25 +46,16 @@ def _differences(plan: Plan, arm: Arm) -> dict[_Setting, float]:
     base = plan.chosen(alone)
     if arm.teacher == "none" or base is None:
         return {}
-    theirs = _validated(plan, alone)[base]
+    theirs = plan.validated(plan.selection(alone))[base]
     sign = 100 if problem(arm.task).mode == "max" else -100
+    tried = plan.validated(plan.selection(arm))
     found: dict[_Setting, float] = {}
-    for place, (choice, ours) in enumerate(_validated(plan, arm).items()):
+    for place, (choice, ours) in enumerate(tried.items()):
         pairs = [(ours[seed], theirs[seed]) for seed in ours.keys() & theirs.keys()]
         values = [sign * (mine - other) / abs(other) for mine, other in pairs]
         if values and all(map(math.isfinite, values)):
             weight = f"{choice.weight:g}" if place < len(plan.grid.weights) else _BEST
             found[weight, choice.tap, choice.form] = fmean(values)
-    return found
-
-
-def _validated(plan: Plan, arm: Arm) -> dict[Choice, dict[int, float]]:
-    """The deciding metric on the validation data, by choice and seed, in the order of the tries."""
-    found: dict[Choice, dict[int, float]] = {}
-    for cell in plan.selection(arm):
-        if cell.key in plan.records:
-            values = found.setdefault(cell.choice, {})
-            values[cell.seed] = plan.records[cell.key].validated
     return found
 
 
