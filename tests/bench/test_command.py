@@ -117,6 +117,16 @@ def test_records_are_gathered_read_and_reported(call, folder, tmp_path):
     assert (tmp_path / "tiny.md").exists()
 
 
+def test_the_records_of_one_grid_are_gathered_from_a_folder_of_several(call, folder, tmp_path):
+    ours = ran(SMALL)
+    for record in [*ours.values(), *read_records(folder).values()]:
+        write_record(tmp_path, record)
+    lines = tmp_path / "small.jsonl"
+    status, out, _ = call("gather", tmp_path, "--grid", "small", "--output", lines)
+    assert (status, out) == (0, f"{len(ours)} records are in {lines}.\n")
+    assert read_records(lines).keys() == ours.keys()
+
+
 def test_power(call):
     status, out, _ = call("power", "--family", "2")
     assert status == 0

@@ -104,6 +104,9 @@ def named(record: Record) -> str:
 
 def _gather(call: Command, settings: Namespace) -> int:
     records = read_records(settings.records)
+    if settings.grid:
+        plan = Plan(grid_named(settings.grid), records)
+        records = {c.key: plan.records[c.key] for c in plan.possible() if c.key in plan.records}
     gather(records.values(), settings.output)
     say(f"{len(records)} records are in {settings.output}.")
     return 0
@@ -176,8 +179,9 @@ def add_actions(parser: ArgumentParser) -> None:
         made.add_argument("--grid", default="quick", help="The grid that was run.")
         if name == "report":
             made.add_argument("--output", type=Path, default=Path(), help="Folder to write to.")
-    collect = action("gather", "Put all records of a folder into one file of JSON lines.")
+    collect = action("gather", "Put the records of a folder into one file of JSON lines.")
     collect.add_argument("records", type=Path, help="Folder of a run.")
     collect.add_argument("--output", type=Path, default=Path("records.jsonl"), help="The file.")
+    collect.add_argument("--grid", default="", help="Only the runs of this grid; all if not given.")
     simulate = action("power", "Simulate how often the rule finds an effect.")
     simulate.add_argument("--family", type=int, default=10, help="Comparisons in the family.")
