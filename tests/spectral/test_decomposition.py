@@ -244,18 +244,19 @@ def test_the_rank_of_a_product_in_single_precision_is_not_lost_in_doubles(direct
         assert float(found.regularisation) > 0.1
 
 
-def test_a_factorisation_that_fails_is_done_again_in_double(monkeypatch):
+@pytest.mark.parametrize("name", ["svd", "eigh", "eigvalsh"])
+def test_a_factorisation_that_fails_is_done_again_in_double(monkeypatch, name):
     z_s, z_t = features(9, 4).float(), features(9, 6, 1).float()
     weight = torch.randn(4, 6)
     expected = decompose(z_s, z_t, weight)
-    right = torch.linalg.svd
+    right = getattr(torch.linalg, name)
 
-    def svd(matrix, **settings):
+    def failing(matrix, **settings):
         if matrix.dtype == torch.float32:
             raise torch.linalg.LinAlgError("failed to converge")
         return right(matrix, **settings)
 
-    monkeypatch.setattr(torch.linalg, "svd", svd)
+    monkeypatch.setattr(torch.linalg, name, failing)
     found = decompose(z_s, z_t, weight)
-    for name, value in vars(expected).items():
-        torch.testing.assert_close(getattr(found, name), value)
+    for field, value in vars(expected).items():
+        torch.testing.assert_close(getattr(found, field), value)

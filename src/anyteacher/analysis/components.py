@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from anyteacher.spectral.gram import eigh
+
 SHOWN = 3
 """How many components are kept."""
 
@@ -55,7 +57,7 @@ def principal(
         rows: How many rows there were.
         like: Three other scores times the centred features, `S^T Z`.
     """
-    values, vectors = torch.linalg.eigh(products)
+    values, vectors = eigh(products)
     values, vectors = values.flip(0)[:SHOWN].clamp(min=0), vectors.flip(1)[:, :SHOWN]
     missing = SHOWN - len(values)
     values = torch.nn.functional.pad(values, (0, missing))

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from anyteacher.errors import LayoutError
 from anyteacher.spectral import Moments
+from anyteacher.spectral.gram import eigh
 
 DROPPED = 0.5
 """A direction counts as dropped where a smaller share of it than this is kept."""
@@ -104,7 +105,7 @@ def directions_of(moments: Moments, *, direction: Literal["inverted", "tradition
             f"A student projected to {width} channels cannot lie along the directions of a teacher "
             f"of {wide}. Give the features of one traditional link."
         )
-    values, vectors = torch.linalg.eigh(moments.teacher)
+    values, vectors = eigh(moments.teacher)
     values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     there = values > _LEAST * values.sum()
     values, vectors = values[there], vectors[:, there]
@@ -124,7 +125,7 @@ def directions_of(moments: Moments, *, direction: Literal["inverted", "tradition
 
 def _readable(across: Float[Tensor, "k s"], products: Float[Tensor, "s s"]) -> Float[Tensor, " k"]:
     """What least squares from Y explain of scores, from `Q^T T^T Y` and `Y^T Y`."""
-    values, vectors = torch.linalg.eigh(products)
+    values, vectors = eigh(products)
     there = values > _LEAST * values[-1]
     read: Tensor = ((across @ vectors[:, there]).square() / values[there]).sum(1)
     return read

@@ -23,6 +23,7 @@ from anyteacher.spectral import (
     Projected,
     effective_rank_of,
 )
+from anyteacher.spectral.gram import eigh
 
 
 @dataclass(frozen=True)
@@ -271,5 +272,5 @@ def _sum(sums: Moments | None, mine: Tensor, other: Tensor) -> Moments:
 
 
 def _energies(products: Tensor, rows: int) -> Tensor:
-    values: Tensor = torch.linalg.eigvalsh(products)
+    values, _ = eigh(products)
     return values.flip(0).clamp(min=0).cpu() / rows

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from anyteacher.errors import ConfigError, LayoutError, NonFiniteError, did_you_mean
-from anyteacher.spectral.gram import energies_along
+from anyteacher.spectral.gram import eigh, energies_along
 from anyteacher.spectral.moments import Moments
 from anyteacher.spectral.spectrum import effective_rank_of
 
@@ -239,6 +239,6 @@ def _assembled(
         energy=whole / len(student),
         transfer_share=(along * mine).sum() * scale,
         regularisation_share=(along * ~mine).sum() * scale,
-        student_rank=effective_rank_of(torch.linalg.eigvalsh(products).clamp(min=0)),
+        student_rank=effective_rank_of(eigh(products)[0].clamp(min=0)),
         cka=moments.cka(),
     )
