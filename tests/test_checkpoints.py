@@ -15,7 +15,7 @@ class Loop:
     def __init__(self, fails=False):
         self.callback_metrics, self.global_step, self.is_last_batch = {}, 0, False
         self.sanity_checking = self.fast_dev_run = self.should_stop = False
-        self.callbacks = []
+        self.callbacks, self.max_steps, self.max_epochs, self.current_epoch = [], -1, None, 0
         self.is_global_zero, self.fails, self.written = True, fails, []
         self.state = type("State", (), {"fn": "fit"})()
         self.validates, self.fit_loop = False, self  # one object for all loops
@@ -78,6 +78,28 @@ def test_last_is_written_every_so_many_steps_but_not_before_a_validation(tmp_pat
             assert [step for step, _ in loop.written] == [2, 4]
             callback.on_train_epoch_end(loop, None)
     assert loop.written == [(step, "last.ckpt.part") for step in (2, 4, 6, 8)]
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        ({}, []),
+        ({"max_steps": 4}, []),
+        ({"max_steps": 3}, [3]),
+        ({"max_epochs": 2}, []),
+        ({"max_epochs": 1}, [3]),
+        ({"should_stop": True}, [3]),
+    ],
+    ids=str,
+)
+def test_of_the_ends_of_epochs_the_last_alone_is_written_where_steps_are_counted(
+    tmp_path, ending, expected
+):
+    callback, loop = Checkpoints(tmp_path, monitor="val/x", mode="min", every=2), Loop()
+    vars(loop).update(ending, global_step=3, is_last_batch=True)
+    callback.on_train_batch_end(loop, None, None, None, 0)
+    callback.on_train_epoch_end(loop, None)
+    assert [step for step, _ in loop.written] == expected
 
 
 def test_state_holds_the_best_value(tmp_path):

@@ -1,9 +1,10 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from anyteacher.seeding import forked
+from anyteacher.seeding import forked, seed_draws
 
 
 def test_what_is_drawn_inside_changes_nothing_outside():
@@ -37,6 +38,22 @@ def test_the_state_comes_back_after_an_error():
     except RuntimeError:
         pass
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_draws_on_a_cpu_are_seeded_and_nothing_is_kept_for_later(monkeypatch):
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("it seeds every device"))
+    draws = []
+    for place in ((1, 2), (2, 1), (1, 2)):
+        seed_draws(place, torch.device("cpu"))
+        draws.append(torch.rand(3).tolist())
+    assert draws[0] == draws[2] != draws[1]
+
+
+def test_draws_on_another_device_are_seeded_everywhere(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    seed_draws((3, 0), torch.device("cuda"))
+    assert seeds == [hash((3, 0)) % 2**63]
 
 
 def test_no_gpu_is_woken_up_nor_given_a_seed_for_later():

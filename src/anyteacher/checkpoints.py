@@ -14,7 +14,7 @@ BEST = "best.ckpt"
 
 
 class Checkpoints(Checkpoint):  # type: ignore[misc]
-    """Writes `last.ckpt` every so many steps and after every epoch, `best.ckpt` by one metric.
+    """Writes `last.ckpt` every so many steps or after every epoch, `best.ckpt` by one metric.
 
     What was there stays until the new file is complete, so a run may be killed at any moment. Where
     a validation follows a step, the checkpoint waits for it: a run that is killed during it goes on
@@ -24,7 +24,8 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         folder: Where to; made if need be.
         monitor: Name of the logged metric that chooses the best.
         mode: Whether the smallest (`min`) or largest (`max`) value is the best.
-        every: Training steps between two writings of `last.ckpt`; 0 for after every epoch alone.
+        every: Training steps between two writings of `last.ckpt`, and it is written behind the last
+            step; 0 for after every epoch.
 
     Attributes:
         best: The best value so far; None before the first validation.
@@ -57,8 +58,8 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
         trainer.should_stop = trainer.should_stop or (self._stopped and _stops_early(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Writes the last state; the validation of the epoch, if any, lies behind it."""
-        if not trainer.fast_dev_run:
+        """Writes the last state, if it is time; the validation of the epoch lies behind it."""
+        if not trainer.fast_dev_run and (not self.every or self._due or _ends(trainer)):
             self._between_epochs = True
             self._write_last(trainer)
             self._between_epochs = self._stopped = False
@@ -116,6 +117,16 @@ class Checkpoints(Checkpoint):  # type: ignore[misc]
 
 def _stops_early(trainer: Trainer) -> bool:
     return any(isinstance(callback, EarlyStopping) for callback in trainer.callbacks)
+
+
+def _ends(trainer: Trainer) -> bool:
+    """Whether the epoch that ends is the last one, or may be."""
+    steps, epochs = trainer.max_steps, trainer.max_epochs
+    return (
+        trainer.should_stop
+        or 0 <= steps <= trainer.global_step
+        or (epochs is not None and 0 <= epochs <= trainer.current_epoch + 1)
+    )
 
 
 def _settle(loop: dict[str, Any], batches: float) -> None:

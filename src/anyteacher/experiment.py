@@ -106,7 +106,7 @@ def fit(
         experiment: What is trained.
         folder: Where to; made if need be.
         resume: Go on from `last.ckpt` where there is one.
-        checkpoint_every: Training steps between two writings of `last.ckpt`; 0 for once an epoch.
+        checkpoint_every: Training steps between two writings of `last.ckpt`; 0 for every epoch.
         callbacks: Further callbacks of Lightning.
         progress: Whether to show a progress bar.
         tensorboard: Whether to log for TensorBoard beside the CSV.

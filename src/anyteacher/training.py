@@ -18,6 +18,7 @@ from anyteacher.losses import LogitLoss
 from anyteacher.normalization import ImageNorm
 from anyteacher.optimization import Optimization, trained
 from anyteacher.prefitting import prefit
+from anyteacher.seeding import seed_draws
 from anyteacher.tasks.base import Batch, Task
 from anyteacher.teacher import Teacher
 from anyteacher.teaching import calibrate
@@ -112,8 +113,7 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Seeds the step by its place, so that dropout falls alike in a resumed run."""
-        place = (self._seed, self.current_epoch, index, self.global_rank)
-        torch.manual_seed(hash(place) % 2**63)
+        seed_draws((self._seed, self.current_epoch, index, self.global_rank), self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the seed of the run, and what the task has learned."""
