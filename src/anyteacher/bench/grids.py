@@ -56,9 +56,15 @@ MATRIX = replace(
     tasks=(*ROOMS, "digits"),
     teachers=ROOMS,
     methods=("inverted", REGULARISER),
+)
+
+METHODS = replace(
+    QUICK,
+    name="methods",
+    tasks=("depth", "segmentation", "relighting"),
+    methods=(),
+    claims=tuple(claim for claim in CLAIMS if claim.name == "C2"),
     seeds=5,
-    selection_seeds=1,
-    forms=("own", "pooled"),
 )
 
 FULL = Grid(
@@ -131,7 +137,7 @@ TEACHER_FREE = Grid(
     forms=("own",),
 )
 
-GRIDS = {grid.name: grid for grid in (QUICK, MATRIX, FULL, GPU, TEACHER_FREE)}
+GRIDS = {grid.name: grid for grid in (QUICK, MATRIX, METHODS, FULL, GPU, TEACHER_FREE)}
 """By name."""
 
 

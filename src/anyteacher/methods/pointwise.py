@@ -21,7 +21,7 @@ def inverted(
     teacher: Taps,
     *,
     direction: Direction = "inverted",
-    weight: float = 1.0,
+    weight: float = 0.1,
     of: str = "",
 ) -> list[Link]:
     """Cross-task distillation: a linear map of the teacher's features, and mean squared error.
@@ -34,7 +34,8 @@ def inverted(
         Distillation", 2024 (arXiv 2403.14494).
     Taps: the last features of both backbones.
     Original: inverted, and with other losses too: any method here with `direction="inverted"`.
-    Weight: 1, ours.
+    Weight: 0.1, ours: on the built-in benchmark, whose records are published, better on the whole
+        than 1, which is better for image classification.
     """
     return linked(
         "inverted",
