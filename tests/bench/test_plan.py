@@ -46,6 +46,20 @@ def test_then_what_takes_their_settings_and_then_the_comparison():
     assert plan.waiting() == []
 
 
+def test_the_arms_of_a_seed_are_run_close_together():
+    records = {}
+    while ready := Plan(GRID, records).ready():
+        order = [("teacher", "selection", "comparison").index(c.stage) for c in ready]
+        assert order == sorted(order)
+        for stage in ("selection", "comparison"):
+            seeds = [cell.seed for cell in ready if cell.stage == stage]
+            assert seeds == sorted(seeds)
+        records |= {cell.key: pretended(cell) for cell in ready}
+    arms = list(Plan(GRID, {}).arms)
+    traditional = replace(TAUGHT, direction="traditional")
+    assert arms.index(TAUGHT) == arms.index(traditional) + 1
+
+
 def kind(arm):
     return "alone" if arm.alone else "regularised" if arm.teacher == "none" else "taught"
 

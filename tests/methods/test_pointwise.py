@@ -10,7 +10,7 @@ BIASED = ("Linear", {"use_bias": True})
 TWO = ["a", "b"]
 
 EXPECTED = {
-    "inverted": {"student_norm": "batch", "teacher_norm": "batch"},
+    "inverted": {"student_norm": "batch", "teacher_norm": "batch", "weight": 0.1},
     "fitnet": {"projector": BIASED},
     "simple_recipe": {
         "loss": ("LogSum", {"power": 4.0, "eps": 1e-6, "gather": False}),

@@ -10,11 +10,14 @@ which nothing is chosen by.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from statistics import fmean
+from typing import get_args
 
 from anyteacher.bench.cell import Arm, Cell, Choice, Stage
 from anyteacher.bench.grid import SELECTION_SEED, Grid
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import Record
+
+_STAGES = get_args(Stage)
 
 
 class Plan:
@@ -32,8 +35,13 @@ class Plan:
         self._chosen: dict[Arm, Choice | None] = {}
 
     def ready(self) -> list[Cell]:
-        """The runs that are still to be made and wait for no other."""
-        return [cell for cell in self.possible() if cell.key not in self.records]
+        """The runs that are still to be made and wait for no other, in the order to make them.
+
+        Within a stage seed by seed: what is compared is run close together, so that a machine that
+        is slower for a while is so for all arms, and a grid that is cut short has seeds of all.
+        """
+        left = [cell for cell in self.possible() if cell.key not in self.records]
+        return sorted(left, key=lambda cell: (_STAGES.index(cell.stage), cell.seed))
 
     def possible(self) -> Iterator[Cell]:
         """The runs that wait for no other, made or not."""
