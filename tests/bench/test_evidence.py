@@ -13,6 +13,7 @@ from anyteacher.statistics import compare
 
 SCALE = GRID.scales[0]
 TAUGHT = GRID.arm(SCALE, "depth", "segmentation", "inverted", "inverted")
+WAYS = ("inverted", "traditional")
 NOISE = (0.001, -0.002, 0.0005, 0.002, -0.001)
 RANKS = {"spectra/a/projector_rank": [(0, 9.0), (3, 2.0)], "spectra/a/directions": [(3, 8.0)]}
 
@@ -92,6 +93,31 @@ def test_less_time_and_a_lower_rank_are_better():
     assert c6.verdict == "supported"
     assert c6.rows[0].relative()[0] == pytest.approx(50)  # a quarter, against one half
     assert found(records, "C6 distance").verdict == "not supported"
+
+
+def test_costs_are_compared_between_runs_of_the_same_tap():
+    """The deep tap costs half, and is better for the one direction alone."""
+
+    def measure(cell):
+        deep = cell.choice.tap == "deep"
+        good = deep == (cell.arm.direction == "inverted")
+        value = {pretended(cell).monitor: 0.5 + 0.1 * good * (-1) ** (cell.arm.task == "depth")}
+        return pretended(cell, val=value, seconds={"steps": 2.0 - deep})
+
+    grid = replace(GRID, taps=("middle", "deep"), forms=("own",))
+    records = ran(grid, measure)
+    taps = {d: Plan(grid, records).chosen(replace(TAUGHT, direction=d)).tap for d in WAYS}
+    assert taps == {"inverted": "deep", "traditional": "middle"}
+    row = found(records, "C5 time", grid).rows[0]
+    # Two weights and the other tap, over two seeds.
+    assert row.decision.paired.seeds == 6
+    assert row.decision.paired.mean == 0
+    assert found(records, "C5 time", grid).verdict == "supported"
+
+
+def test_pairs_of_a_cost_that_are_missing_are_counted():
+    (row, *_) = found({}, "C5 memory").rows
+    assert (row.lacking, row.verdict) == (4, "undecided")
 
 
 def test_more_time_is_worse():

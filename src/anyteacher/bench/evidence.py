@@ -1,6 +1,7 @@
 """What the records of a grid say of its claims."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -15,6 +16,7 @@ from anyteacher.bench.verdict import Decision, Verdict, decide, together
 from anyteacher.statistics import Paired, compare
 
 _HALF = 0.5
+_COSTS: tuple[Quantity, ...] = ("seconds", "memory")
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Row:
         comparison: Which arms.
         baseline: Mean of the baseline, in the units of the quantity.
         decision: What the pairs say; None where there are not two of them.
-        lacking: Paired seeds that are planned and missing.
-        diverged: Seeds with which one of both has diverged.
+        lacking: Pairs that are planned and missing.
+        diverged: Pairs of which one run has diverged.
         verdict: Of the comparison; undecided while seeds are missing or have diverged.
     """
 
@@ -87,39 +89,71 @@ def outcome(plan: Plan, claim: Claim, comparisons: Sequence[Comparison]) -> Outc
         enough = len(pair.ours) > 1
         baseline = fmean(pair.theirs) if pair.theirs else math.nan
         decision = next(decisions) if enough else None
-        lacking = min(plan.grid.seeds, claim.seeds) - len(pair.ours) - pair.diverged
-        rows.append(Row(comparison, baseline, decision, max(0, lacking), pair.diverged))
+        rows.append(Row(comparison, baseline, decision, pair.lacking, pair.diverged))
     return Outcome(claim, rows)
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Values of both arms, seed by seed, turned so that more is better."""
+    """Values of both arms, pair by pair, turned so that more is better."""
 
     ours: list[float]
     theirs: list[float]
     diverged: int
+    lacking: int
 
 
 def _pairs(plan: Plan, claim: Claim, comparison: Comparison) -> _Pairs:
-    seeds = range(min(plan.grid.seeds, claim.seeds))
-    mine = plan.compared(comparison.ours)
-    theirs = None if comparison.baseline is None else plan.compared(comparison.baseline)
+    ours, baseline = comparison.ours, comparison.baseline
+    pairs: list[tuple[Record, Record | None]]
+    if claim.quantity in _COSTS and baseline is not None and not baseline.alone:
+        mine, theirs = _of_one_cost(plan, ours), _of_one_cost(plan, baseline)
+        pairs = [(record, theirs[place]) for place, record in mine.items() if place in theirs]
+        planned = len(plan.grid.weights) * plan.grid.selection_seeds
+    else:
+        planned = min(plan.grid.seeds, claim.seeds)
+        pairs = _seed_by_seed(plan, ours, baseline, planned)
     sign = 1.0
-    if claim.quantity != "metric" or problem(comparison.ours.task).mode == "min":
+    if claim.quantity != "metric" or problem(ours.task).mode == "min":
         sign = -1.0
     values, others, diverged = [], [], 0
-    for seed in seeds:
-        records = [r[seed] for r in (mine, theirs) if r is not None and seed in r]
-        if len(records) < 1 + (theirs is not None):
-            continue
-        found = [value_of(record, claim.quantity) for record in records]
-        if not all(map(math.isfinite, found)):
+    for record, other in pairs:
+        value = value_of(record, claim.quantity)
+        against = _HALF if other is None else value_of(other, claim.quantity)
+        if not (math.isfinite(value) and math.isfinite(against)):
             diverged += 1
             continue
-        values.append(sign * found[0])
-        others.append(sign * (found[1] if theirs is not None else _HALF))
-    return _Pairs(values, others, diverged)
+        values.append(sign * value)
+        others.append(sign * against)
+    return _Pairs(values, others, diverged, max(0, planned - len(pairs)))
+
+
+def _seed_by_seed(
+    plan: Plan, ours: Arm, baseline: Arm | None, seeds: int
+) -> list[tuple[Record, Record | None]]:
+    """The runs of both arms that are compared; without a baseline ours alone."""
+    mine = plan.compared(ours)
+    if baseline is None:
+        return [(mine[seed], None) for seed in range(seeds) if seed in mine]
+    theirs = plan.compared(baseline)
+    return [(mine[s], theirs[s]) for s in range(seeds) if s in mine and s in theirs]
+
+
+def _of_one_cost(plan: Plan, arm: Arm) -> dict[tuple[str | int, ...], Record]:
+    """The runs of an arm by what their cost depends on, and their place among those that agree.
+
+    The settings of an arm are chosen for its metric. Compared as they were chosen, one direction
+    would seem cheaper for no other reason than that its tap is deeper.
+    """
+    found: dict[tuple[str | int, ...], Record] = {}
+    seen: Counter[tuple[str | int, ...]] = Counter()
+    for cell in (*plan.selection(arm), *plan.comparison(arm)):
+        place = (cell.seed, cell.choice.tap, cell.choice.form)
+        key = (*place, seen[place])
+        if cell.key in plan.records:
+            found[key] = plan.records[cell.key]
+        seen[place] += 1
+    return found
 
 
 def value_of(record: Record, quantity: Quantity) -> float:

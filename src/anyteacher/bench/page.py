@@ -115,7 +115,7 @@ def comparisons_table(outcome: Outcome) -> Table:
             [_label(row, claim), f"{mean} [{low}, {high}]" if pairs else "·", pairs, row.verdict]
         )
     return Table(
-        ["task, teacher, images", "difference, % of the baseline", "seeds", claim.expects],
+        ["task, teacher, images", "difference, % of the baseline", "pairs", claim.expects],
         rows,
         claim.name,
         _baseline(claim) + _lacking(outcome.rows),
@@ -147,9 +147,11 @@ def _baseline(claim: Claim) -> str:
         "same task": "the teacher of the same task",
         "half": "one half",
     }[claim.baseline]
+    costs = claim.quantity in ("seconds", "memory") and claim.baseline == "traditional"
+    alike = "Both runs of a pair have the same tap and form. " if costs else ""
     arm = claim.methods[0] if len(claim.methods) == 1 else "each method"
     return (
-        f"Compared is {arm}{way} with {against}: {quantity}; more is better. The smallest "
+        f"Compared is {arm}{way} with {against}: {quantity}; more is better. {alike}The smallest "
         f"difference that matters is {claim.margin:.0%}. Intervals are at Holm's levels."
     )
 
