@@ -94,6 +94,16 @@ def test_first_the_weight_is_chosen_and_then_the_tap_and_the_form():
     ]
 
 
+@pytest.mark.parametrize(
+    ("task", "forms"), [("depth", ["own"]), ("digits", ["own", "pooled"])], ids=str
+)
+def test_more_forms_are_tried_where_an_image_has_one_answer(task, forms):
+    grid = replace(GRID, forms=("own",), image_forms=("pooled",))
+    arm = grid.arm(grid.scales[0], task, "random", "inverted", "inverted")
+    tried = [*grid.choices(arm, Choice()), *grid.further_choices(arm, Choice())]
+    assert list(dict.fromkeys(choice.form for choice in tried)) == forms
+
+
 def test_a_regulariser_has_a_weight_and_a_tap():
     grid, arm = replace(GRID, taps=("middle", "deep")), Arm("depth", 16, "tiny", method=REGULARISER)
     weights = grid.choices(arm, Choice())

@@ -63,6 +63,7 @@ class Grid:
         weights: Factors of each method's own weight, chosen with the first tap and form.
         taps: Which features, chosen with that weight, together with the form.
         forms: How they are compared, where the method allows it.
+        image_forms: Further ones for tasks with one answer an image, which need not know where.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Grid:
     claims: tuple[Claim, ...] = CLAIMS
     methods: tuple[str, ...] = ()
     also_trained: tuple[str, ...] = ()
+    image_forms: tuple[str, ...] = ()
 
     def comparisons(self, claim: Claim) -> list["Comparison"]:
         """What a claim compares, of what the grid has; in the order of the claim."""
@@ -160,15 +162,17 @@ class Grid:
     def further_choices(self, arm: Arm, best: Choice) -> list[Choice]:
         """What is tried then, given the best of those: the other taps and forms, with its weight.
 
-        Every arm has as many tries as any other whose method allows the same forms.
+        Every arm has as many tries as any other of the task whose method allows the same forms.
         """
         if arm.alone:
             return []
         return [replace(best, tap=tap, form=form) for tap, form in self._places(arm)[1:]]
 
     def _places(self, arm: Arm) -> list[tuple[Tap, str]]:
-        possible = possible_forms(arm)
-        return list(product(self.taps, [form for form in self.forms if form in possible]))
+        possible, forms = possible_forms(arm), self.forms
+        if problem(arm.task).kind != "dense":
+            forms += self.image_forms
+        return list(product(self.taps, [form for form in forms if form in possible]))
 
 
 @dataclass(frozen=True)
