@@ -23,6 +23,7 @@ from torch import nn
 from anyteacher import losses, projectors
 from anyteacher.bench.evidence import Outcome, outcomes
 from anyteacher.bench.grids import GRIDS, TEACHER_FREE
+from anyteacher.bench.page import in_words
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
@@ -352,7 +353,8 @@ def _verdict(outcome: Outcome | None) -> str:
     if outcome is None:
         return NONE
     counts = "/".join(str(outcome.count(v)) for v in ("supported", "not supported", "undecided"))
-    return f"{outcome.verdict} ({counts})"
+    mean = f"; {in_words(outcome.mean)} %" if outcome.mean else ""
+    return f"{outcome.verdict} ({counts}){mean}"
 
 
 def reference(page: str, name: str) -> str:

@@ -53,6 +53,20 @@ def test_a_smaller_error_is_better(inverted, verdict):
     assert c1.verdict == ("supported" if verdict == "supported" else "not supported")
 
 
+def test_the_mean_over_the_comparisons():
+    """Depth gains a fifth and segmentation nothing: a tenth, and the noise of both at each seed."""
+    records = ran(GRID, measured(inverted=0.4, traditional=0.5))
+    c1 = found(records, "C1")
+    by_row = [row.relative()[0] for row in c1.rows]
+    assert c1.mean.mean == pytest.approx(fmean(by_row))
+    assert c1.mean.mean == pytest.approx(10, abs=0.5)
+    assert c1.mean.seeds == GRID.seeds
+    key = Plan(GRID, records).comparison(TAUGHT)[0].key
+    records[key] = replace(records[key], status="diverged")
+    assert found(records, "C1").mean is None
+    assert found({}, "C1").mean is None
+
+
 def test_a_larger_score_is_better():
     records = ran(GRID, measured("segmentation", inverted=0.6, traditional=0.5))
     row = found(records, "C1").rows[0]

@@ -34,7 +34,7 @@ def test_a_line_a_claim(records):
     table = summary(outcomes(Plan(GRID, records)))
     c1 = next(row for row in table.rows if row[0] == "C1")
     # The error of depth is smaller, and the score of segmentation smaller, too.
-    assert c1[1:4] == ["supported", "1 / 1 / 0", "50%"]
+    assert c1[1:5] == ["supported", "1 / 1 / 0", "50%", "0.00 [0.00, 0.00]"]
     assert len(table.rows) == len(outcomes(Plan(GRID, records)))
 
 

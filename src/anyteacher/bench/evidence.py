@@ -56,10 +56,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim, its comparisons, and what they say of it together."""
+    """A claim, its comparisons, and what they say of it together.
+
+    Attributes:
+        claim: Which.
+        rows: Its comparisons.
+        mean: The mean of their differences in per cent of each baseline, more is better, with its
+            interval over the pairs: what holds on the whole, which decides nothing. None where
+            there are not two pairs of every comparison, or a run has diverged.
+    """
 
     claim: Claim
     rows: Sequence[Row]
+    mean: Paired | None
 
     @property
     def verdict(self) -> Verdict:
@@ -90,7 +99,7 @@ def outcome(plan: Plan, claim: Claim, comparisons: Sequence[Comparison]) -> Outc
         baseline = fmean(pair.theirs) if pair.theirs else math.nan
         decision = next(decisions) if enough else None
         rows.append(Row(comparison, baseline, decision, pair.lacking, pair.diverged))
-    return Outcome(claim, rows)
+    return Outcome(claim, rows, _mean(pairs))
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,18 @@ class _Pairs:
     theirs: list[float]
     diverged: int
     lacking: int
+
+
+def _mean(family: Sequence[_Pairs]) -> Paired | None:
+    count = min((len(pair.ours) for pair in family), default=0)
+    if count < 2 or any(pair.diverged for pair in family):
+        return None
+    units = [100 / abs(fmean(pair.theirs)) for pair in family]
+    ours, theirs = (
+        [fmean(u * v[place] for u, v in zip(units, values, strict=True)) for place in range(count)]
+        for values in ([pair.ours for pair in family], [pair.theirs for pair in family])
+    )
+    return compare(ours, theirs, mode="max")
 
 
 def _pairs(plan: Plan, claim: Claim, comparison: Comparison) -> _Pairs:

@@ -26,6 +26,7 @@ from anyteacher.report import (
 )
 from anyteacher.report.blocks import Cell
 from anyteacher.report.markup import number
+from anyteacher.statistics import Paired
 
 _MATRIX_METHOD = "inverted"
 _DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")
@@ -96,12 +97,26 @@ def summary(found: Sequence[Outcome]) -> Table:
             f"{outcome.count('supported')} / {outcome.count('not supported')} / "
             f"{outcome.count('undecided')}",
             f"{outcome.claim.needs:.0%}",
+            in_words(outcome.mean),
             outcome.claim.statement,
         ]
         for outcome in found
     ]
-    columns = ["claim", "verdict", "comparisons: yes / no / undecided", "needed", "statement"]
-    return Table(columns, rows, "Verdicts")
+    counts = "comparisons: yes / no / undecided"
+    columns = ["claim", "verdict", counts, "needed", "mean difference, %", "statement"]
+    note = (
+        "The mean is over all comparisons of a claim, with its own 95 % interval over the pairs of "
+        "runs. It says what holds on the whole, and decides no verdict."
+    )
+    return Table(columns, rows, "Verdicts", note)
+
+
+def in_words(mean: Paired | None) -> str:
+    """A mean difference with its interval."""
+    if mean is None:
+        return "·"
+    middle, low, high = (number(value, 2) for value in (mean.mean, mean.low, mean.high))
+    return f"{middle} [{low}, {high}]"
 
 
 def comparisons_table(outcome: Outcome) -> Table:
