@@ -133,7 +133,7 @@ def _pairs(plan: Plan, claim: Claim, comparison: Comparison) -> _Pairs:
         planned = len(plan.grid.weights) * plan.grid.selection_seeds
     else:
         planned = min(plan.grid.seeds, claim.seeds)
-        pairs = _seed_by_seed(plan, ours, baseline, planned)
+        pairs = _seed_by_seed(plan, ours, baseline, plan.grid.compared_seeds(planned))
     sign = 1.0
     if claim.quantity != "metric" or problem(ours.task).mode == "min":
         sign = -1.0
@@ -150,14 +150,14 @@ def _pairs(plan: Plan, claim: Claim, comparison: Comparison) -> _Pairs:
 
 
 def _seed_by_seed(
-    plan: Plan, ours: Arm, baseline: Arm | None, seeds: int
+    plan: Plan, ours: Arm, baseline: Arm | None, seeds: range
 ) -> list[tuple[Record, Record | None]]:
     """The runs of both arms that are compared; without a baseline ours alone."""
     mine = plan.compared(ours)
     if baseline is None:
-        return [(mine[seed], None) for seed in range(seeds) if seed in mine]
+        return [(mine[seed], None) for seed in seeds if seed in mine]
     theirs = plan.compared(baseline)
-    return [(mine[s], theirs[s]) for s in range(seeds) if s in mine and s in theirs]
+    return [(mine[s], theirs[s]) for s in seeds if s in mine and s in theirs]
 
 
 def _of_one_cost(plan: Plan, arm: Arm) -> dict[tuple[str | int, ...], Record]:

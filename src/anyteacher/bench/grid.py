@@ -11,7 +11,7 @@ from anyteacher.losses import Direction, Loss
 from anyteacher.methods.named import method_named
 
 SELECTION_SEED, TEACHER_SEED = 100, 1000
-"""The first seeds of the runs that choose, and of the teachers'. Comparisons count from 0."""
+"""The first seeds of the runs that choose, and of the teachers'."""
 
 _FORM_PARTS = ("compare", "student_norm", "teacher_norm")
 
@@ -64,6 +64,7 @@ class Grid:
         taps: Which features, chosen with that weight, together with the form.
         forms: How they are compared, where the method allows it.
         image_forms: Further ones for tasks with one answer an image, which need not know where.
+        first_seed: Of the comparison.
     """
 
     name: str
@@ -86,6 +87,11 @@ class Grid:
     methods: tuple[str, ...] = ()
     also_trained: tuple[str, ...] = ()
     image_forms: tuple[str, ...] = ()
+    first_seed: int = 0
+
+    def compared_seeds(self, count: int) -> range:
+        """The seeds of a comparison over so many."""
+        return range(self.first_seed, self.first_seed + count)
 
     def comparisons(self, claim: Claim) -> list["Comparison"]:
         """What a claim compares, of what the grid has; in the order of the claim."""

@@ -82,7 +82,7 @@ class Plan:
         choice = self.chosen(arm)
         if choice is None:
             return []
-        seeds = range(self.arms[arm][1])
+        seeds = self.grid.compared_seeds(self.arms[arm][1])
         return [self._cell("comparison", arm, choice, seed) for seed in seeds]
 
     def compared(self, arm: Arm) -> dict[int, Record]:
