@@ -4,7 +4,7 @@ Or, without a teacher, which feature of the student is regularised.
 """
 
 import math
-from dataclasses import MISSING, dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias, cast, get_args
 
@@ -110,10 +110,10 @@ class Link:
     def _has(self, name: str) -> bool:
         """Whether a setting is not the default."""
         value, option = getattr(self, name), type(self).__dataclass_fields__[name]
-        if option.default is MISSING:
+        usual = option.default
+        if usual is MISSING:
             usual = cast("Any", option).default_factory()
-            return type(value) is not type(usual) or _settings(value) != _settings(usual)
-        return bool(value != option.default)
+        return bool(_described(value) != _described(usual))
 
     def _check_levels(self) -> None:
         mine, theirs = len(self.student_taps), len(self.teacher_taps)
@@ -196,6 +196,18 @@ class Link:
         """A copy with some settings changed."""
         return replace(self, **changes)
 
+    def described(self) -> dict[str, Any]:
+        """Its settings as plain values, but for those that are as usual.
+
+        A part is described by its class and what it was made with.
+
+        >>> Link("a", "b", weight=0.5, compare="pooled").described()
+        {'student': 'a', 'teacher': 'b', 'weight': 0.5, 'compare': 'pooled'}
+        """
+        names = [option.name for option in fields(self)]
+        given = [name for name in names if name == "student" or self._has(name)]
+        return {name: _described(getattr(self, name)) for name in given}
+
     def summed(self, values: list[Tensor]) -> Tensor:
         """The link's loss from those of its levels."""
         if self.level_weights:
@@ -243,7 +255,16 @@ _EXAMPLES = {"loss": "losses.MSE()", "projector": "projectors.Linear()"}
 
 def _settings(part: nn.Module) -> dict[str, Any]:
     """The hyperparameters of a module that was not built."""
-    return {name: value for name, value in vars(part).items() if not name.startswith("_")}
+    own = {name: value for name, value in vars(part).items() if not name.startswith("_")}
+    return {name: value for name, value in own.items() if name != "training"}
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, nn.Module):
+        return [type(value).__name__, _settings(value)]
+    if isinstance(value, list):
+        return [_described(inner) for inner in value]
+    return str(value) if isinstance(value, Tap) else value
 
 
 def _possible(part: Objective | Projector | LevelProjector) -> tuple[Direction, ...]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from cells import ALONE, TAUGHT, TINY
 
-from anyteacher.bench.cell import FORMS, Arm, Cell, Choice
+from anyteacher import losses, methods
+from anyteacher.bench.cell import FORMS, Arm, Cell, Choice, _links
 from anyteacher.errors import ConfigError
 from anyteacher.instantiation import instantiate
 from anyteacher.parsers import make_parser
@@ -30,7 +31,28 @@ def test_the_key_is_the_same_whatever_computes_it(cell):
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert ran.stdout.strip() == cell(TAUGHT).key == "f39a9891f501fb77"
+    assert ran.stdout.strip() == cell(TAUGHT).key == "08f3dc4db38ed133"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"weight": 2.0}, {"loss": losses.LogSum()}, {"student_norm": "layer"}], ids=str
+)
+def test_what_a_method_stands_for_is_in_the_key(cell, monkeypatch, changes):
+    """Its weight, say, may come to be another: the old runs are then not those asked for."""
+    usual = methods.inverted
+
+    def other(student, teacher, *, direction="inverted", weight=1.0, of=""):
+        return [link.filled(**changes) for link in usual(student, teacher)]
+
+    before = cell(TAUGHT).key
+    assert cell(TAUGHT).links()[0]["weight"] == 0.1
+    try:
+        monkeypatch.setattr(methods, "inverted", other)
+        _links.cache_clear()
+        assert cell(TAUGHT).key != before
+    finally:
+        monkeypatch.undo()
+        _links.cache_clear()
 
 
 def test_whatever_decides_the_result_is_in_the_key(cell):
@@ -60,7 +82,7 @@ def test_a_taught_cell_is_an_experiment(cell):
     experiment, trainer = made(cell(TAUGHT, Choice(tap="middle", form="pooled, batch", weight=3.0)))
     (link,) = experiment.distillation.resolved()
     assert (str(link.student), str(link.teacher)) == ("encoder.2", "encoder.2")
-    assert (link.direction, link.compare, link.weight) == ("inverted", "pooled", 3.0)
+    assert (link.direction, link.compare, link.weight) == ("inverted", "pooled", pytest.approx(0.3))
     assert (link.student_norm, link.teacher_norm) == ("batch", "batch")
     assert trainer["max_steps"] == 4
 

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
+from anyteacher import regularizers
 from anyteacher.bench.networks import Tap
 from anyteacher.bench.problems import Budget, problem
+from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.experiment import STUDENT
+from anyteacher.link import Link
 from anyteacher.losses import Direction
 from anyteacher.methods.about import known
 from anyteacher.methods.named import method_named, written_call
@@ -139,8 +141,13 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """A hash of the settings: the same for the same run, whatever computes it, 16 digits."""
-        text = json.dumps(self.settings(), sort_keys=True, separators=(",", ":"))
+        """A hash of the settings: the same for the same run, whatever computes it, 16 digits.
+
+        With what a method makes of them: its name stands for weights and parts, which may come to
+        be others.
+        """
+        decides = (self.settings(), *self.links())
+        text = "".join(json.dumps(p, sort_keys=True, separators=(",", ":")) for p in decides)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -160,7 +167,12 @@ class Cell:
             "steps": self.budget.steps,
             "pixels": self.budget.pixels,
             "teacher_run": teacher,
+            "links": self.links(),
         }
+
+    def links(self) -> list[dict[str, Any]]:
+        """What is distilled or regularised, with all settings as plain values."""
+        return _links(self.arm, self.choice)
 
     def settings(self) -> dict[str, Any]:
         """The settings of `anyteacher fit`; paths are within the folder of the benchmark."""
@@ -199,19 +211,37 @@ class Cell:
         trained = {"model": build, "weights": f"{self.teacher.folder}/{STUDENT}"}
         return {"class_path": "anyteacher.teacher.Teacher", "init_args": trained}
 
-    def _distillation(self) -> Mapping[str, Any]:
-        arm, choice = self.arm, self.choice
-        if arm.alone:
-            return {"links": []}
-        tap = problem(arm.task).network(arm.student).taps[choice.tap]
-        observe = max(1, self.budget.steps // _LOOKS_AT_FEATURES)
-        shared = {"weight": choice.weight, "observe_every": observe}
-        if arm.teacher == "none":
-            name, arguments = written_call(arm.method)
-            loss = {"class_path": name, "init_args": arguments}
-            return {"links": [{"student": tap, "loss": loss}], **shared}
-        theirs = arm._taught_by.network(arm.teacher_network).taps[choice.tap]
-        links = [{"student": tap, "teacher": theirs}]
-        forms = FORMS[choice.form]
-        method = {"method": arm.method, "direction": arm.direction}
-        return {"links": links, **method, **forms, **shared}
+    def _distillation(self) -> dict[str, Any]:
+        found = _distillation(self.arm, self.choice)
+        if self.arm.alone:
+            return found
+        return {**found, "observe_every": max(1, self.budget.steps // _LOOKS_AT_FEATURES)}
+
+
+def _distillation(arm: Arm, choice: Choice) -> dict[str, Any]:
+    if arm.alone:
+        return {"links": []}
+    tap = problem(arm.task).network(arm.student).taps[choice.tap]
+    if arm.teacher == "none":
+        name, arguments = written_call(arm.method)
+        loss = {"class_path": name, "init_args": arguments}
+        return {"links": [{"student": tap, "loss": loss}], "weight": choice.weight}
+    theirs = arm._taught_by.network(arm.teacher_network).taps[choice.tap]
+    return {
+        "links": [{"student": tap, "teacher": theirs}],
+        "method": arm.method,
+        "direction": arm.direction,
+        **FORMS[choice.form],
+        "weight": choice.weight,
+    }
+
+
+@cache
+def _links(arm: Arm, choice: Choice) -> list[dict[str, Any]]:
+    found = _distillation(arm, choice)
+    for link in found["links"]:
+        if "loss" in link:
+            loss = link["loss"]
+            link["loss"] = getattr(regularizers, loss["class_path"])(**loss["init_args"])
+    found["links"] = [Link(**link) for link in found["links"]]
+    return [link.described() for link in Distillation(**found).resolved()]
