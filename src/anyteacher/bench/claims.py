@@ -95,12 +95,15 @@ CLAIMS: tuple[Claim, ...] = (
         expects="no better",
         seeds=10,
     ),
-    Claim(
-        "C2",
-        "It beats it with many methods where the tasks differ.",
-        _FEW,
-        methods=METHODS,
-        seeds=10,
+    *(
+        Claim(
+            f"C2 {method}",
+            f"It beats it with the method {method}, too.",
+            _FEW,
+            methods=(method,),
+            seeds=10,
+        )
+        for method in METHODS
     ),
     Claim(
         "C3",
