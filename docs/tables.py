@@ -23,10 +23,10 @@ from torch import nn
 from anyteacher import losses, projectors
 from anyteacher.bench.evidence import Outcome, outcomes
 from anyteacher.bench.grids import GRIDS, TEACHER_FREE
-from anyteacher.bench.page import in_words
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
+from anyteacher.bench.tables import in_words
 from anyteacher.errors import LayoutError
 from anyteacher.losses import DIRECTIONS, BatchLoss, LevelLoss, Loss
 from anyteacher.methods.about import About, about, known

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from anyteacher.bench.verdict import FEWEST_SEEDS, decide, power, together
+from anyteacher.bench.verdict import FEWEST_SEEDS, decide, detectable, power, together
 from anyteacher.statistics import CONFIDENCE, compare, student_t_quantile
 
 
@@ -39,6 +39,18 @@ def test_the_interval_decides(mean, spread, better, no_better, no_worse):
 def test_few_seeds_decide_nothing():
     few = at(2.0, 0.01, seeds=FEWEST_SEEDS - 1)
     assert decide([few], [1.0], "better")[0].verdict == "undecided"
+
+
+@pytest.mark.parametrize("family", [1, 10])
+def test_what_is_detectable_is_detected_four_times_in_five(family):
+    """By simulation, one comparison at the strictest level of the family."""
+    generator, seeds = torch.Generator().manual_seed(0), 10
+    spread = compare(torch.linspace(-1, 1, seeds).tolist(), [0.0] * seeds, mode="max")
+    effect = detectable(spread, family) / spread.deviation
+    draws = torch.randn((20000, seeds), generator=generator, dtype=torch.float64) + effect
+    t = draws.mean(1) / draws.std(1) * seeds**0.5
+    limit = student_t_quantile(1 - 0.05 / (2 * family), seeds - 1)
+    assert float((t > limit).double().mean()) == pytest.approx(0.8, abs=0.04)
 
 
 def test_a_family_has_wider_intervals():

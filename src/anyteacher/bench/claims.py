@@ -38,7 +38,8 @@ class Claim:
         expects: How the arm is to compare with the baseline.
         margin: The smallest difference that matters, as a share of the baseline's mean.
         needs: The share of the comparisons that must be supported for the claim to be.
-        seeds: Paired seeds, at least.
+        seeds: Paired seeds that it asks for. A grid may have fewer; below five nothing is decided.
+        paper: What the paper says of the size of it, if anything.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Claim:
     margin: float = _METRIC_MARGIN
     needs: float = 0.5
     seeds: int = 5
+    paper: str = ""
 
 
 OTHER: tuple[tuple[str, str], ...] = tuple((s, t) for s in ROOMS for t in ROOMS if s != t)
@@ -87,6 +89,7 @@ CLAIMS: tuple[Claim, ...] = (
         "An inverted projection beats a traditional one where the teacher's task differs.",
         OTHER,
         seeds=10,
+        paper="up to 1.9 %",
     ),
     Claim(
         "C1 same task",
@@ -111,6 +114,7 @@ CLAIMS: tuple[Claim, ...] = (
         RANDOM,
         baseline="alone",
         seeds=10,
+        paper="up to 7 %",
     ),
     Claim(
         "C3 traditional",
@@ -146,6 +150,7 @@ CLAIMS: tuple[Claim, ...] = (
         baseline="alone",
         needs=1.0,
         seeds=10,
+        paper="on ImageNet up to 8.57 % in its first version and 2.3 % in its second",
     ),
     Claim(
         "C4 elsewhere",
@@ -175,13 +180,25 @@ CLAIMS: tuple[Claim, ...] = (
         needs=1.0,
     ),
     Claim(
-        "C5 teacher-free",
+        "C5 teacher-free time",
         "The teacher-free loss takes no more time to train with than none.",
         (("classification", "none"), ("digits", "none")),
         methods=(REGULARISER,),
         direction="none",
         baseline="alone",
         quantity="seconds",
+        expects="no worse",
+        margin=_COST_MARGIN,
+        needs=1.0,
+    ),
+    Claim(
+        "C5 teacher-free memory",
+        "The teacher-free loss takes no more memory to train with than none.",
+        (("classification", "none"), ("digits", "none")),
+        methods=(REGULARISER,),
+        direction="none",
+        baseline="alone",
+        quantity="memory",
         expects="no worse",
         margin=_COST_MARGIN,
         needs=1.0,

@@ -9,11 +9,12 @@ from rich.console import Console
 from anyteacher.bench.cell import Cell
 from anyteacher.bench.evidence import outcomes
 from anyteacher.bench.grid import Grid
-from anyteacher.bench.grids import grid_named
-from anyteacher.bench.page import comparisons_table, summary, write_pages
+from anyteacher.bench.grids import GRIDS, grid_named
+from anyteacher.bench.page import write_pages
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.record import Record, gather, known_records, read_records
 from anyteacher.bench.runner import Crew, is_mine, parse_shard, progress
+from anyteacher.bench.tables import comparisons_table, summary
 from anyteacher.bench.verdict import power
 from anyteacher.bench.worker import Command
 from anyteacher.errors import ConfigError
@@ -166,7 +167,7 @@ def add_actions(parser: ArgumentParser) -> None:
         return made
 
     run = action("run", "Make the runs of a grid that are not made yet.")
-    run.add_argument("--grid", default="quick", help="quick, full, gpu or teacher-free.")
+    run.add_argument("--grid", default="quick", help=f"{', '.join(GRIDS)}.")
     run.add_argument("--output", type=Path, default=Path("runs/bench"), help="Folder to write.")
     run.add_argument("--jobs", type=int, default=0, help="Runs at a time; 0: one a core.")
     run.add_argument("--shard", default="0/1", help="i/n: this machine's share, i from 0.")

@@ -3,8 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
+from typing import TypeAlias
 
 from anyteacher.bench.cell import Arm
 from anyteacher.bench.claims import Claim, Quantity
@@ -12,11 +13,10 @@ from anyteacher.bench.grid import Comparison, Scale
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import Record
-from anyteacher.bench.verdict import Decision, Verdict, decide, together
+from anyteacher.bench.verdict import Decision, Verdict, decide, detectable, together
 from anyteacher.statistics import Paired, compare
 
 _HALF = 0.5
-_COSTS: tuple[Quantity, ...] = ("seconds", "memory")
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,13 @@ class Row:
         comparison: Which arms.
         baseline: Mean of the baseline, in the units of the quantity.
         decision: What the pairs say; None where there are not two of them.
-        lacking: Pairs that are planned and missing.
-        diverged: Pairs of which one run has diverged.
-        verdict: Of the comparison; undecided while seeds are missing or have diverged.
+        lacking: Seeds that are planned and missing.
+        diverged: Seeds with which one of both has diverged.
+        unmeasured: Seeds whose runs are done and do not have the quantity, such as the memory of a
+            GPU on a machine without one.
+        smallest: The true difference that would be found with a probability of 80 %, at the
+            strictest level of the family and with the deviation that was seen; in the units of the
+            quantity.
     """
 
     comparison: Comparison
@@ -37,10 +41,12 @@ class Row:
     decision: Decision | None
     lacking: int
     diverged: int
+    unmeasured: int
+    smallest: float
 
     @property
     def verdict(self) -> Verdict:
-        """Of the comparison."""
+        """Of the comparison; undecided while seeds are missing or have diverged."""
         if self.decision is None or self.lacking or self.diverged:
             return "undecided"
         return self.decision.verdict
@@ -50,8 +56,12 @@ class Row:
         found = self.decision
         if found is None:
             return math.nan, math.nan, math.nan
-        scale = 100 / abs(self.baseline) if self.baseline else math.nan
-        return found.paired.mean * scale, found.low * scale, found.high * scale
+        return found.paired.mean * self.percent, found.low * self.percent, found.high * self.percent
+
+    @property
+    def percent(self) -> float:
+        """What a difference is multiplied by to be in per cent of the baseline."""
+        return 100 / abs(self.baseline) if self.baseline else math.nan
 
 
 @dataclass(frozen=True)
@@ -62,8 +72,8 @@ class Outcome:
         claim: Which.
         rows: Its comparisons.
         mean: The mean of their differences in per cent of each baseline, more is better, with its
-            interval over the pairs: what holds on the whole, which decides nothing. None where
-            there are not two pairs of every comparison, or a run has diverged.
+            interval over the seeds that all of them have: what holds on the whole, which decides
+            nothing. None where there are not two, or a run has diverged.
     """
 
     claim: Claim
@@ -89,91 +99,114 @@ def outcomes(plan: Plan) -> list[Outcome]:
 def outcome(plan: Plan, claim: Claim, comparisons: Sequence[Comparison]) -> Outcome:
     """One claim: its comparisons with two pairs or more are the family."""
     pairs = [_pairs(plan, claim, comparison) for comparison in comparisons]
-    measured = [pair for pair in pairs if len(pair.ours) > 1]
+    measured = [pair for pair in pairs if len(pair.seeds) > 1]
     family = [compare(pair.ours, pair.theirs, mode="max") for pair in measured]
     margins = [claim.margin * abs(fmean(pair.theirs)) for pair in measured]
     decisions = iter(decide(family, margins, claim.expects))
     rows = []
     for comparison, pair in zip(comparisons, pairs, strict=True):
-        enough = len(pair.ours) > 1
-        baseline = fmean(pair.theirs) if pair.theirs else math.nan
-        decision = next(decisions) if enough else None
-        rows.append(Row(comparison, baseline, decision, pair.lacking, pair.diverged))
+        baseline = fmean(pair.theirs) if pair.seeds else math.nan
+        decision = next(decisions) if len(pair.seeds) > 1 else None
+        smallest = math.nan if decision is None else detectable(decision.paired, len(family))
+        counts = (pair.lacking, pair.diverged, pair.unmeasured)
+        rows.append(Row(comparison, baseline, decision, *counts, smallest))
     return Outcome(claim, rows, _mean(pairs))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Pairs:
-    """Values of both arms, pair by pair, turned so that more is better."""
+    """Values of both arms by seed, turned so that more is better."""
 
-    ours: list[float]
-    theirs: list[float]
-    diverged: int
-    lacking: int
+    seeds: list[int] = field(default_factory=list)
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+    lacking: int = 0
+    diverged: int = 0
+    unmeasured: int = 0
 
 
 def _mean(family: Sequence[_Pairs]) -> Paired | None:
-    count = min((len(pair.ours) for pair in family), default=0)
-    if count < 2 or any(pair.diverged for pair in family):
+    common = set.intersection(*(set(pair.seeds) for pair in family))
+    if len(common) < 2 or any(pair.diverged or not fmean(pair.theirs) for pair in family):
         return None
-    units = [100 / abs(fmean(pair.theirs)) for pair in family]
-    ours, theirs = (
-        [fmean(u * v[place] for u, v in zip(units, values, strict=True)) for place in range(count)]
-        for values in ([pair.ours for pair in family], [pair.theirs for pair in family])
-    )
-    return compare(ours, theirs, mode="max")
+    sides: tuple[list[float], list[float]] = ([], [])
+    for seed in sorted(common):
+        at = [(pair, pair.seeds.index(seed), 100 / abs(fmean(pair.theirs))) for pair in family]
+        sides[0].append(fmean(unit * pair.ours[place] for pair, place, unit in at))
+        sides[1].append(fmean(unit * pair.theirs[place] for pair, place, unit in at))
+    return compare(*sides, mode="max")
 
 
 def _pairs(plan: Plan, claim: Claim, comparison: Comparison) -> _Pairs:
     ours, baseline = comparison.ours, comparison.baseline
-    pairs: list[tuple[Record, Record | None]]
-    if claim.quantity in _COSTS and baseline is not None and not baseline.alone:
-        mine, theirs = _of_one_cost(plan, ours), _of_one_cost(plan, baseline)
-        pairs = [(record, theirs[place]) for place, record in mine.items() if place in theirs]
-        planned = len(plan.grid.weights) * plan.grid.selection_seeds
-    else:
+    if claim.quantity == "metric" or baseline is None or baseline.alone:
         planned = min(plan.grid.seeds, claim.seeds)
-        pairs = _seed_by_seed(plan, ours, baseline, plan.grid.compared_seeds(planned))
+        runs = _seed_by_seed(plan, ours, baseline, plan.grid.compared_seeds(planned))
+    else:
+        planned = plan.grid.selection_seeds
+        runs = _alike(plan, ours, baseline, weight=claim.quantity == "rank")
     sign = 1.0
     if claim.quantity != "metric" or problem(ours.task).mode == "min":
         sign = -1.0
-    values, others, diverged = [], [], 0
-    for record, other in pairs:
-        value = value_of(record, claim.quantity)
-        against = _HALF if other is None else value_of(other, claim.quantity)
-        if not (math.isfinite(value) and math.isfinite(against)):
-            diverged += 1
-            continue
-        values.append(sign * value)
-        others.append(sign * against)
-    return _Pairs(values, others, diverged, max(0, planned - len(pairs)))
+    pairs = _Pairs(lacking=max(0, planned - len(runs)))
+    for seed, found in runs.items():
+        values = [
+            (value_of(one, claim.quantity), value_of(other, claim.quantity) if other else _HALF)
+            for one, other in found
+        ]
+        if any(record and record.status == "diverged" for pair in found for record in pair):
+            pairs.diverged += 1
+        elif not all(math.isfinite(value) for pair in values for value in pair):
+            pairs.unmeasured += 1
+        else:
+            pairs.seeds.append(seed)
+            pairs.ours.append(sign * fmean(mine for mine, _ in values))
+            pairs.theirs.append(sign * fmean(other for _, other in values))
+    return pairs
 
 
-def _seed_by_seed(
-    plan: Plan, ours: Arm, baseline: Arm | None, seeds: range
-) -> list[tuple[Record, Record | None]]:
-    """The runs of both arms that are compared; without a baseline ours alone."""
+_Runs: TypeAlias = dict[int, list[tuple[Record, Record | None]]]
+
+
+def _seed_by_seed(plan: Plan, ours: Arm, baseline: Arm | None, seeds: range) -> _Runs:
+    """The runs of both arms that are compared, by seed; without a baseline ours alone."""
     mine = plan.compared(ours)
     if baseline is None:
-        return [(mine[seed], None) for seed in seeds if seed in mine]
+        return {seed: [(mine[seed], None)] for seed in seeds if seed in mine}
     theirs = plan.compared(baseline)
-    return [(mine[s], theirs[s]) for s in seeds if s in mine and s in theirs]
+    return {s: [(mine[s], theirs[s])] for s in seeds if s in mine and s in theirs}
 
 
-def _of_one_cost(plan: Plan, arm: Arm) -> dict[tuple[str | int, ...], Record]:
-    """The runs of an arm by what their cost depends on, and their place among those that agree.
+def _alike(plan: Plan, ours: Arm, baseline: Arm, *, weight: bool) -> _Runs:
+    """The runs of two arms with the same settings, by seed; those of the choice, too.
 
     The settings of an arm are chosen for its metric. Compared as they were chosen, one direction
-    would seem cheaper for no other reason than that its tap is deeper.
+    would seem cheaper, or one teacher's projector of lower rank, for no other reason than that its
+    tap is deeper. What has diverged in the choice is left out.
     """
-    found: dict[tuple[str | int, ...], Record] = {}
-    seen: Counter[tuple[str | int, ...]] = Counter()
+    mine, theirs = _by_settings(plan, ours, weight), _by_settings(plan, baseline, weight)
+    runs: _Runs = {}
+    for place in mine.keys() & theirs.keys():
+        pair = (mine[place], theirs[place])
+        if all(record.status == "done" for record in pair):
+            runs.setdefault(place[0], []).append(pair)
+    return dict(sorted(runs.items()))
+
+
+_Place: TypeAlias = tuple[int, str, str, float]
+
+
+def _by_settings(plan: Plan, arm: Arm, weight: bool) -> dict[_Place, Record]:
+    """The runs of an arm by seed, tap, form, and either weight or place among those that agree."""
+    found: dict[_Place, Record] = {}
+    seen: Counter[tuple[int, str, str]] = Counter()
     for cell in (*plan.selection(arm), *plan.comparison(arm)):
-        place = (cell.seed, cell.choice.tap, cell.choice.form)
-        key = (*place, seen[place])
+        shared = (cell.seed, cell.choice.tap, cell.choice.form)
         if cell.key in plan.records:
-            found[key] = plan.records[cell.key]
-        seen[place] += 1
+            last = cell.choice.weight if weight else float(seen[shared])
+            place = (*shared, last)
+            found[place] = plan.records[cell.key]
+        seen[shared] += 1
     return found
 
 
@@ -189,7 +222,8 @@ def value_of(record: Record, quantity: Quantity) -> float:
     if quantity == "seconds":
         return record.seconds["steps"] / float(record.cell["steps"])
     if quantity == "memory":
-        return float(record.memory.get("device", record.memory.get("host", math.nan)))
+        # That of a process is nearly all the interpreter's own, so that only a GPU's says anything.
+        return float(record.memory.get("device", math.nan))
     shares = [
         curve[-1][1] / record.curves[f"{name.rpartition('/')[0]}/directions"][-1][1]
         for name, curve in record.curves.items()

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anyteacher.bench.claims import Claim
-from anyteacher.bench.evidence import Outcome, Row, against_alone, outcomes
+from anyteacher.bench.evidence import Outcome, against_alone, outcomes
 from anyteacher.bench.grid import Scale
 from anyteacher.bench.markdown import markdown
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
+from anyteacher.bench.tables import choices, comparisons_table, label, machines, summary, tried
 from anyteacher.bench.tuning import tuning_section
 from anyteacher.images import replacing
 from anyteacher.losses import Direction
@@ -25,8 +25,6 @@ from anyteacher.report import (
     write_page,
 )
 from anyteacher.report.blocks import Cell
-from anyteacher.report.markup import number
-from anyteacher.statistics import Paired
 
 _MATRIX_METHOD = "inverted"
 _DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")
@@ -36,15 +34,16 @@ training images, in the same order. Its interval is Student's for the mean diffe
 that Holm's procedure gives it within its claim, so that the probability of any false "supported" is
 at most 5 % for each claim. Differences are in per cent of the baseline, turned so that more is
 better. "Better" is supported where the whole interval is above zero, and not supported where it is
-below the smallest difference that matters; "no better" the other way round; everything else is
-undecided, and so is what lacks seeds or has diverged. A claim is supported where its stated share
-of the comparisons is."""
+below the smallest difference that matters; "no better" the other way round. An interval between the
+two supports both: a difference that is there and does not matter. Everything else is undecided, and
+so is what lacks seeds or has diverged. A claim is supported where its stated share of the
+comparisons is. The claims and this rule were stated before any of these runs."""
 
 _FAIRNESS = """All students of a task have the same network, steps, schedule and images. The
-learning rate and the weight decay are those that were best for the student alone; the weight, the
-tap and the form of the features were chosen for each arm by itself. All choices were made on the
-validation data, with seeds that no comparison uses. The test data were read once, for the
-comparison."""
+learning rate and the weight decay are those that were best for the student alone; all else was
+chosen for each arm by itself. All choices were made on the validation data, with seeds that no
+comparison of a metric uses. The test data were read once, for the comparison. The weight is a
+factor of the method's own. Tried were"""
 
 
 def make_sections(plan: Plan) -> list[Section]:
@@ -55,9 +54,9 @@ def make_sections(plan: Plan) -> list[Section]:
         *_matrix_sections(plan),
         *(_claim_section(outcome) for outcome in found),
         *_teachers_section(plan),
-        Section("What was chosen", _one_line(_FAIRNESS), [_choices(plan)]),
+        Section("What was chosen", _one_line(_FAIRNESS.format(tried=tried(plan))), [choices(plan)]),
         *tuning_section(plan),
-        Section("What it was run on", "", [_machines(plan)]),
+        Section("What it was run on", "", [machines(plan)]),
     ]
 
 
@@ -83,112 +82,28 @@ def _title(plan: Plan) -> tuple[str, str]:
         f"The paper's claims, on the grid {grid.name}",
         f"{runs} of {plan.count} runs: {len(grid.tasks)} tasks ({', '.join(grid.tasks)}), students "
         f"`{grid.student}`, teachers `{grid.teacher}`. Settings were chosen over "
-        f"{grid.selection_seeds} of the seeds kept for it, and compared over up to {grid.seeds} "
-        "others. The claims were stated before the runs.",
+        f"{_counted(grid.selection_seeds, 'seed')}, and compared over up to "
+        f"{_counted(grid.seeds, 'other')}.",
     )
 
 
-def summary(found: Sequence[Outcome]) -> Table:
-    """One line a claim."""
-    rows: list[list[Cell]] = [
-        [
-            outcome.claim.name,
-            outcome.verdict,
-            f"{outcome.count('supported')} / {outcome.count('not supported')} / "
-            f"{outcome.count('undecided')}",
-            f"{outcome.claim.needs:.0%}",
-            in_words(outcome.mean),
-            outcome.claim.statement,
-        ]
-        for outcome in found
-    ]
-    counts = "comparisons: yes / no / undecided"
-    columns = ["claim", "verdict", counts, "needed", "mean difference, %", "statement"]
-    note = (
-        "The mean is over all comparisons of a claim, with its own 95 % interval over the pairs of "
-        "runs. It says what holds on the whole, and decides no verdict."
-    )
-    return Table(columns, rows, "Verdicts", note)
-
-
-def in_words(mean: Paired | None) -> str:
-    """A mean difference with its interval."""
-    if mean is None:
-        return "·"
-    middle, low, high = (number(value, 2) for value in (mean.mean, mean.low, mean.high))
-    return f"{middle} [{low}, {high}]"
-
-
-def comparisons_table(outcome: Outcome) -> Table:
-    """One line a comparison of a claim."""
-    claim = outcome.claim
-    rows: list[list[Cell]] = []
-    for row in outcome.rows:
-        mean, low, high = (number(value, 2) for value in row.relative())
-        pairs = 0 if row.decision is None else row.decision.paired.seeds
-        rows.append(
-            [_label(row, claim), f"{mean} [{low}, {high}]" if pairs else "·", pairs, row.verdict]
-        )
-    return Table(
-        ["task, teacher, images", "difference, % of the baseline", "pairs", claim.expects],
-        rows,
-        claim.name,
-        _baseline(claim) + _lacking(outcome.rows),
-    )
-
-
-def _label(row: Row, claim: Claim) -> str:
-    """What tells a comparison from the others of its claim."""
-    arm = row.comparison.ours
-    parts = [arm.task, str(arm.images)]
-    if arm.teacher != "none":
-        parts[0] = f"{arm.task} from {arm.teacher}"
-    if len(claim.methods) > 1:
-        parts.insert(1, arm.method)
-    return ", ".join(parts)
-
-
-def _baseline(claim: Claim) -> str:
-    quantity = {
-        "metric": "the task's deciding metric on the test data",
-        "seconds": "the seconds of a training step",
-        "memory": "the most memory that was held",
-        "rank": "the projector's effective rank, as a share of the most it could be",
-    }[claim.quantity]
-    way = "" if claim.direction == "none" else f" in the {claim.direction} direction"
-    against = {
-        "alone": "the student alone",
-        "traditional": "the traditional direction",
-        "same task": "the teacher of the same task",
-        "half": "one half",
-    }[claim.baseline]
-    costs = claim.quantity in ("seconds", "memory") and claim.baseline == "traditional"
-    alike = "Both runs of a pair have the same tap and form. " if costs else ""
-    arm = claim.methods[0] if len(claim.methods) == 1 else "each method"
-    return (
-        f"Compared is {arm}{way} with {against}: {quantity}; more is better. {alike}The smallest "
-        f"difference that matters is {claim.margin:.0%}. Intervals are at Holm's levels."
-    )
-
-
-def _lacking(rows: Sequence[Row]) -> str:
-    lacking, diverged = sum(row.lacking for row in rows), sum(row.diverged for row in rows)
-    missing = f" Pairs of runs that are not made yet: {lacking}." if lacking else ""
-    return missing + (f" Pairs of which a run diverged: {diverged}." if diverged else "")
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _claim_section(outcome: Outcome) -> Section:
     claim = outcome.claim
     drawn = [
-        Interval(_label(row, claim), *row.relative())
+        Interval(label(row, claim), *row.relative())
         for row in outcome.rows
         if row.decision is not None and row.baseline
     ]
     blocks: list[Block] = [comparisons_table(outcome)]
     if drawn:
-        label = "difference, % of the baseline"
-        blocks.insert(0, IntervalChart(f"{claim.name}, by comparison", label, drawn, "max"))
-    return Section(f"{claim.name}: {outcome.verdict}", claim.statement, blocks)
+        scale = "difference, % of the baseline"
+        blocks.insert(0, IntervalChart(f"{claim.name}, by comparison", scale, drawn, "max"))
+    text = f"{claim.statement} In the paper: {claim.paper}." if claim.paper else claim.statement
+    return Section(f"{claim.name}: {outcome.verdict}", text, blocks)
 
 
 def _matrix_sections(plan: Plan) -> list[Section]:
@@ -257,31 +172,6 @@ def _teachers_section(plan: Plan) -> list[Section]:
     columns = ["task", "network", "images", "steps", "metric", "validation", "test"]
     text = "Each was trained by `anyteacher fit` on scenes that no student sees."
     return [Section("The teachers", text, [Table(columns, rows, "Scores of the teachers")])]
-
-
-def _choices(plan: Plan) -> Table:
-    rows: list[list[Cell]] = []
-    for arm in plan.arms:
-        choice = plan.chosen(arm)
-        if choice is not None:
-            taps = ["·", "·", "·"] if arm.alone else [f"{choice.weight:g}", choice.tap, choice.form]
-            rates = [f"{choice.lr:g}", f"{choice.weight_decay:g}"]
-            rows.append([arm.task, str(arm.images), arm.name, *rates, *taps])
-    columns = ["task", "images", "arm", "lr", "decay", "weight", "tap", "form"]
-    return Table(columns, rows, "Settings by validation")
-
-
-def _machines(plan: Plan) -> Table:
-    """How many runs each machine and state of the source has made."""
-    counts: dict[tuple[str, ...], int] = {}
-    for cell in plan.possible():
-        record = plan.records.get(cell.key)
-        if record is not None:
-            named = ("device", "processor", "PyTorch", "anyteacher")
-            key = (*(record.machine.get(name, "") for name in named), record.commit)
-            counts[key] = counts.get(key, 0) + 1
-    rows: list[list[Cell]] = [[*key, count] for key, count in sorted(counts.items())]
-    return Table(["device", "processor", "PyTorch", "anyteacher", "commit", "runs"], rows)
 
 
 def _one_line(text: str) -> str:

@@ -14,7 +14,8 @@ _BEST = "the arm's best"
 _TEXT = (
     "The mean over tasks, teachers and methods of the difference from the student alone with the "
     "same seeds, on validation data, in per cent; more is better. Taps and forms that follow the "
-    "first were tried with the best weight of each arm. No comparison uses these runs."
+    "first were tried with the best weight of each arm. The weight is a factor of the method's "
+    "own. No comparison of a metric uses these runs."
 )
 
 _Setting = tuple[str, str, str]
@@ -35,7 +36,12 @@ def tuning_section(plan: Plan) -> list[Section]:
     ]
     if not rows:
         return []
-    titles = ["weight", "tap", "form", *(f"{kind}, {direction}" for kind, direction in columns)]
+    titles = [
+        "× own weight",
+        "tap",
+        "form",
+        *(f"{kind}, {direction}" for kind, direction in columns),
+    ]
     return [Section("What the settings did", _TEXT, [Table(titles, rows, "Settings tried")])]
 
 

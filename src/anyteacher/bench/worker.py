@@ -49,6 +49,7 @@ def run_cell(cell: Cell, folder: Path, threads: int, call: Command) -> Record:
     run = Path(cell.folder)
     posed = problem(cell.arm.task)
     found: dict[str, Any] = {}
+    commit = source_commit()  # before the run: a later one is not what it runs
     status: Status = "done"
     of_host = _forget_peaks()
     try:
@@ -67,7 +68,7 @@ def run_cell(cell: Cell, folder: Path, threads: int, call: Command) -> Record:
         mode=posed.mode,
         memory=_peaks(of_host),
         machine=machine_facts(),
-        commit=source_commit(),
+        commit=commit,
         **found,
     )
     write_record(Path(), record)

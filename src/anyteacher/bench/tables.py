@@ -1,0 +1,154 @@
+"""The tables of a grid: its claims, their comparisons, what was chosen, and what it ran on."""
+
+from collections.abc import Sequence
+
+from anyteacher.bench.claims import Claim
+from anyteacher.bench.evidence import Outcome, Row
+from anyteacher.bench.plan import Plan
+from anyteacher.report import Table
+from anyteacher.report.blocks import Cell
+from anyteacher.report.markup import number
+from anyteacher.statistics import Paired
+
+
+def summary(found: Sequence[Outcome]) -> Table:
+    """One line a claim."""
+    rows: list[list[Cell]] = [
+        [
+            outcome.claim.name,
+            outcome.verdict,
+            f"{outcome.count('supported')} / {outcome.count('not supported')} / "
+            f"{outcome.count('undecided')}",
+            f"{outcome.claim.needs:.0%}",
+            in_words(outcome.mean),
+            outcome.claim.statement,
+        ]
+        for outcome in found
+    ]
+    counts = "comparisons: yes / no / undecided"
+    columns = ["claim", "verdict", counts, "needed", "mean difference, %", "statement"]
+    note = (
+        "The mean is over all comparisons of a claim, with its own 95 % interval over the pairs of "
+        "runs. It says what holds on the whole, and decides no verdict."
+    )
+    return Table(columns, rows, "Verdicts", note)
+
+
+def in_words(mean: Paired | None) -> str:
+    """A mean difference with its interval."""
+    if mean is None:
+        return "·"
+    middle, low, high = (number(value, 2) for value in (mean.mean, mean.low, mean.high))
+    return f"{middle} [{low}, {high}]"
+
+
+def comparisons_table(outcome: Outcome) -> Table:
+    """One line a comparison of a claim."""
+    claim = outcome.claim
+    rows: list[list[Cell]] = []
+    for row in outcome.rows:
+        mean, low, high = (number(value, 2) for value in row.relative())
+        pairs = 0 if row.decision is None else row.decision.paired.seeds
+        interval, found = "·", "·"
+        if pairs:
+            interval, found = f"{mean} [{low}, {high}]", number(row.smallest * row.percent, 1)
+        rows.append([label(row, claim), interval, pairs, found, row.verdict])
+    columns = ["task, teacher, images", "difference, % of the baseline", "pairs", "findable, %"]
+    return Table(
+        [*columns, claim.expects],
+        rows,
+        claim.name,
+        _baseline(claim) + _lacking(outcome.rows),
+    )
+
+
+def label(row: Row, claim: Claim) -> str:
+    """What tells a comparison from the others of its claim."""
+    arm = row.comparison.ours
+    parts = [arm.task, str(arm.images)]
+    if arm.teacher != "none":
+        parts[0] = f"{arm.task} from {arm.teacher}"
+    if len(claim.methods) > 1:
+        parts.insert(1, arm.method)
+    return ", ".join(parts)
+
+
+def _baseline(claim: Claim) -> str:
+    quantity = {
+        "metric": "the task's deciding metric on the test data",
+        "seconds": "the seconds of a training step",
+        "memory": "the most memory that was held",
+        "rank": "the projector's effective rank, as a share of the most it could be",
+    }[claim.quantity]
+    way = "" if claim.direction == "none" else f" in the {claim.direction} direction"
+    against = {
+        "alone": "the student alone",
+        "traditional": "the traditional direction",
+        "same task": "the teacher of the same task",
+        "half": "one half",
+    }[claim.baseline]
+    alike = ""
+    if claim.quantity != "metric" and claim.baseline in ("traditional", "same task"):
+        alike = "Only runs with the same settings are compared, those of the choice, too. "
+    arm = claim.methods[0] if len(claim.methods) == 1 else "each method"
+    return (
+        f"Compared is {arm}{way} with {against}: {quantity}; more is better. {alike}The smallest "
+        f"difference that matters is {claim.margin:.0%}. Intervals are at Holm's levels. "
+        "Findable is the true difference that would be found with a probability of 80 %."
+    )
+
+
+def _lacking(rows: Sequence[Row]) -> str:
+    lacking, diverged = sum(row.lacking for row in rows), sum(row.diverged for row in rows)
+    unmeasured = sum(row.unmeasured for row in rows)
+    counts = {
+        "Pairs of runs that are not made yet": lacking,
+        "Pairs of which a run diverged": diverged,
+        "Pairs of runs that have no such figure": unmeasured,
+    }
+    return "".join(f" {what}: {count}." for what, count in counts.items() if count)
+
+
+def tried(plan: Plan) -> str:
+    """All that was chosen among, in words."""
+    grid = plan.grid
+    images = [form for form in grid.image_forms if form not in grid.forms]
+    parts: dict[str, Sequence[object]] = {
+        "rates": grid.lrs,
+        "weight decays": grid.decays,
+        "weights": grid.weights,
+        "taps": grid.taps,
+        "forms": grid.forms,
+        "further forms where an image has one answer": images,
+    }
+    return "; ".join(
+        f"{name} {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)}"
+        for name, values in parts.items()
+        if values
+    )
+
+
+def choices(plan: Plan) -> Table:
+    """One line an arm: what was chosen for it."""
+    rows: list[list[Cell]] = []
+    for arm in plan.arms:
+        choice = plan.chosen(arm)
+        if choice is not None:
+            taps = ["·", "·", "·"] if arm.alone else [f"{choice.weight:g}", choice.tap, choice.form]
+            rates = [f"{choice.lr:g}", f"{choice.weight_decay:g}"]
+            rows.append([arm.task, str(arm.images), arm.name, *rates, *taps])
+    columns = ["task", "images", "arm", "lr", "decay", "× own weight", "tap", "form"]
+    return Table(columns, rows, "Settings by validation")
+
+
+def machines(plan: Plan) -> Table:
+    """How many runs each machine and state of the source has made."""
+    counts: dict[tuple[str, ...], int] = {}
+    for cell in plan.possible():
+        record = plan.records.get(cell.key)
+        if record is not None:
+            named = ("device", "processor", "PyTorch", "anyteacher")
+            key = (*(record.machine.get(name, "") for name in named), record.commit)
+            counts[key] = counts.get(key, 0) + 1
+    rows: list[list[Cell]] = [[*key, count] for key, count in sorted(counts.items())]
+    return Table(["device", "processor", "PyTorch", "anyteacher", "commit", "runs"], rows)

@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import pytest
+from cells import GRID, measure, pretended, ran
+
+from anyteacher.bench.evidence import outcomes
+from anyteacher.bench.plan import Plan
+from anyteacher.bench.tables import comparisons_table, summary, tried
+
+
+@pytest.fixture(scope="module")
+def records():
+    return ran(GRID, measure)
+
+
+def test_a_line_a_claim(records):
+    table = summary(outcomes(Plan(GRID, records)))
+    c1 = next(row for row in table.rows if row[0] == "C1")
+    # The error of depth is smaller, and the score of segmentation smaller, too.
+    assert c1[1:5] == ["supported", "1 / 1 / 0", "50%", "0.00 [0.00, 0.00]"]
+    assert len(table.rows) == len(outcomes(Plan(GRID, records)))
+
+
+def test_a_line_a_comparison(records):
+    c1 = next(o for o in outcomes(Plan(GRID, records)) if o.claim.name == "C1")
+    rows = {row[0].partition(" ")[0]: row for row in comparisons_table(c1).rows}
+    depth = rows["depth"]
+    assert depth[0] == "depth from segmentation, 16"
+    assert depth[1] == "19.98 [19.98, 19.98]"
+    assert depth[2:] == [5, "0.0", "supported"]
+    assert rows["segmentation"][4] == "not supported"
+
+
+def test_methods_are_named_where_there_are_several():
+    claim = replace(GRID.claims[0], methods=("inverted", "fitnet"))
+    grid = replace(GRID, claims=(claim,), methods=())
+    (outcome,) = outcomes(Plan(grid, {}))
+    assert comparisons_table(outcome).rows[0][0] == "segmentation from depth, inverted, 16"
+
+
+def test_what_lacks_is_said():
+    (c1, *_) = outcomes(Plan(GRID, {}))
+    table = comparisons_table(c1)
+    assert table.rows[0][1:] == ["·", 0, "·", "undecided"]
+    assert "not made yet: 10." in table.note
+    diverged = ran(GRID, lambda cell: pretended(cell, status_of(cell)))
+    table = comparisons_table(outcomes(Plan(GRID, diverged))[0])
+    assert "a run diverged: 2." in table.note
+
+
+def status_of(cell):
+    worst = cell.stage == "comparison" and cell.seed == 3 and cell.arm.direction == "inverted"
+    return "diverged" if worst else "done"
+
+
+def test_a_figure_that_no_run_has_is_no_divergence(records):
+    memory = next(o for o in outcomes(Plan(GRID, records)) if o.claim.name == "C5 memory")
+    note = comparisons_table(memory).note
+    assert "have no such figure" in note
+    assert "diverged" not in note
+    assert "Only runs with the same settings are compared" in note
+
+
+def test_what_was_tried_in_words():
+    grid = replace(GRID, image_forms=("pooled", "positions"))
+    assert tried(Plan(grid, {})) == (
+        "rates 0.001, 0.01; weight decays 0.05; weights 0.1, 1; taps deep; forms own, pooled; "
+        "further forms where an image has one answer positions"
+    )
