@@ -37,7 +37,7 @@ better. "Better" is supported where the whole interval is above zero, and not su
 below the smallest difference that matters; "no better" the other way round. An interval between the
 two supports both: a difference that is there and does not matter. Everything else is undecided, and
 so is what lacks seeds or has diverged. A claim is supported where its stated share of the
-comparisons is. The claims and this rule were stated before any of these runs."""
+comparisons is. The claims were stated before any of these runs."""
 
 _FAIRNESS = """All students of a task have the same network, steps, schedule and images. The
 learning rate and the weight decay are those that were best for the student alone; all else was

@@ -28,8 +28,8 @@ def summary(found: Sequence[Outcome]) -> Table:
     counts = "comparisons: yes / no / undecided"
     columns = ["claim", "verdict", counts, "needed", "mean difference, %", "statement"]
     note = (
-        "The mean is over all comparisons of a claim, with its own 95 % interval over the pairs of "
-        "runs. It says what holds on the whole, and decides no verdict."
+        "The mean is over all comparisons of a claim, with its own 95 % interval over the "
+        "seeds. It says what holds on the whole, and decides no verdict."
     )
     return Table(columns, rows, "Verdicts", note)
 
