@@ -7,7 +7,16 @@ import torch
 from anyteacher.bench.cell import Cell, Choice
 from anyteacher.bench.claims import CLAIMS
 from anyteacher.bench.grid import SELECTION_SEED, TEACHER_SEED
-from anyteacher.bench.grids import FULL, GPU, GRIDS, MATRIX, QUICK, grid_named
+from anyteacher.bench.grids import (
+    FULL,
+    GPU,
+    GPU_MOBILENET,
+    GPU_VIT,
+    GRIDS,
+    MATRIX,
+    QUICK,
+    grid_named,
+)
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import ROOMS, Budget
 from anyteacher.bench.verdict import FEWEST_SEEDS
@@ -24,8 +33,9 @@ def test_a_grid_can_be_planned(name):
     assert all(seeds >= FEWEST_SEEDS for _, seeds in plan.arms.values())
     assert {arm.task for arm in plan.arms} == set(grid.tasks)
     # No scene that something is chosen by, or a teacher learns from, is compared on.
-    assert max(seeds for _, seeds in plan.arms.values()) <= SELECTION_SEED
-    assert SELECTION_SEED + grid.selection_seeds <= TEACHER_SEED
+    compared = grid.compared_seeds(max(seeds for _, seeds in plan.arms.values()))
+    chosen = range(SELECTION_SEED, SELECTION_SEED + grid.selection_seeds)
+    assert len({*compared, *chosen, TEACHER_SEED}) == len(compared) + len(chosen) + 1
 
 
 def test_the_full_grid_tries_every_claim_on_all_tasks_at_two_sizes():
@@ -37,6 +47,11 @@ def test_the_full_grid_tries_every_claim_on_all_tasks_at_two_sizes():
     largest = max(scale.images for scale in FULL.scales)
     assert FULL.teacher_images >= 8 * largest
     assert {0.1, 1.0, 10.0} <= set(FULL.weights)
+
+
+def test_the_students_of_the_gpu_grids_are_of_three_kinds():
+    students = {GRIDS[name].student for name in GRIDS if name.startswith("gpu")}
+    assert students == {"resnet18", "mobilenet_v2", "vit_small"}
 
 
 def test_the_quick_grid_tries_every_claim():
@@ -60,11 +75,12 @@ def test_a_wrong_name():
         grid_named("quik")
 
 
+@pytest.mark.parametrize("grid", [GPU, GPU_MOBILENET, GPU_VIT], ids=lambda grid: grid.name)
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
-def test_the_arms_of_the_gpu_grid_are_experiments(task, monkeypatch, tmp_path):
+def test_the_arms_of_the_gpu_grids_are_experiments(task, grid, monkeypatch, tmp_path):
     monkeypatch.setenv("ANYTEACHER_CACHE", str(tmp_path))
-    scale = replace(GPU.scales[0], budget=Budget(1, batch=2, pixels=224, val=1, test=1, looks=1))
-    arm = replace(GPU.arm(scale, task, "random", "inverted", "inverted"), images=2)
+    scale = replace(grid.scales[0], budget=Budget(1, batch=2, pixels=224, val=1, test=1, looks=1))
+    arm = replace(grid.arm(scale, task, "random", "inverted", "inverted"), images=2)
     settings = Cell("comparison", arm, Choice(), 0, scale.budget).settings()
     parser, _ = make_parser("fit", "")
     experiment, _ = instantiate(parser, parser.parse_object(settings))

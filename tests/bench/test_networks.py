@@ -26,12 +26,13 @@ def test_a_network_is_built_from_its_settings_and_has_its_taps(kind, name):
     for tap, path in found.taps.items():
         module = student.get_submodule(path)
         module.register_forward_hook(lambda m, i, out, tap=tap: shapes.update({tap: out.shape}))
-    pixels = 224 if name == "vit_base" else 8 if kind == "digits" else 64
+    pixels = 224 if name.startswith("vit") else 8 if kind == "digits" else 64
     output = student(torch.rand(1, 3, pixels, pixels))
     assert output.shape[1] == 5
     assert output.ndim == (4 if kind == "dense" else 2)
-    if name == "vit_base":
-        assert shapes["middle"] == shapes["deep"] == (1, 197, 768)
+    if name.startswith("vit"):
+        width = {"vit_small": 384, "vit_base": 768}[name]
+        assert shapes["middle"] == shapes["deep"] == (1, 197, width)
     else:
         assert shapes["middle"][-1] == 2 * shapes["deep"][-1]
 

@@ -85,8 +85,9 @@ FULL = Grid(
     teacher_lr=0.01,
     seeds=10,
     selection_seeds=2,
-    lrs=(0.003, 0.01, 0.03),
-    decays=(0.01, 0.1),
+    first_seed=200,
+    lrs=(0.003, 0.01, 0.03, 0.1),
+    decays=(0.05, 0.2),
     weights=(0.1, 1.0, 10.0),
     taps=("middle", "deep"),
     forms=("own", "pooled", "pooled, batch"),
@@ -109,10 +110,13 @@ GPU = replace(
     seeds=5,
     selection_seeds=1,
     lrs=(0.0003, 0.001),
-    decays=(0.05,),
+    decays=(0.05, 0.2),
     taps=("deep",),
     forms=("own", "pooled"),
 )
+
+GPU_MOBILENET = replace(GPU, name="gpu-mobilenet", student="mobilenet_v2")
+GPU_VIT = replace(GPU, name="gpu-vit", student="vit_small")
 
 TEACHER_FREE = Grid(
     "teacher-free",
@@ -139,7 +143,10 @@ TEACHER_FREE = Grid(
     forms=("own",),
 )
 
-GRIDS = {grid.name: grid for grid in (QUICK, MATRIX, METHODS, FULL, GPU, TEACHER_FREE)}
+GRIDS = {
+    grid.name: grid
+    for grid in (QUICK, MATRIX, METHODS, FULL, GPU, GPU_MOBILENET, GPU_VIT, TEACHER_FREE)
+}
 """By name."""
 
 

@@ -71,6 +71,31 @@ def _unet(encoder: str, deep: str, middle: str) -> Network:
     )
 
 
+def _dpt(encoder: str) -> Network:
+    return Network(
+        "segmentation_models_pytorch.DPT",
+        "classes",
+        {"deep": "encoder.model.blocks.11", "middle": "encoder.model.blocks.5"},
+        {"encoder_name": f"tu-{encoder}", "encoder_weights": None},
+    )
+
+
+def _vit(width: int, heads: int) -> Network:
+    return Network(
+        "torchvision.models.VisionTransformer",
+        "num_classes",
+        {"deep": "encoder.layers.encoder_layer_11", "middle": "encoder.layers.encoder_layer_5"},
+        {
+            "image_size": 224,
+            "patch_size": 16,
+            "num_layers": 12,
+            "num_heads": heads,
+            "hidden_dim": width,
+            "mlp_dim": 4 * width,
+        },
+    )
+
+
 def _torchvision(name: str, deep: str, middle: str) -> Network:
     return Network(
         f"torchvision.models.{name}", "num_classes", {"deep": deep, "middle": middle}, {}
@@ -85,35 +110,18 @@ NETWORKS: dict[Kind, dict[str, Network]] = {
         "small": _encoder_decoder(16),
         "large": _encoder_decoder(32),
         "resnet18": _unet("resnet18", "layer4", "layer3"),
-        "resnet50": _unet("resnet50", "layer4", "layer3"),
         "mobilenet_v2": _unet("mobilenet_v2", "features.18", "features.13"),
-        "vit_base": Network(
-            "segmentation_models_pytorch.DPT",
-            "classes",
-            {"deep": "encoder.model.blocks.11", "middle": "encoder.model.blocks.5"},
-            {"encoder_name": "tu-vit_base_patch16_224.augreg_in21k", "encoder_weights": None},
-        ),
+        "vit_small": _dpt("vit_small_patch16_224.augreg_in21k"),
+        "vit_base": _dpt("vit_base_patch16_224.augreg_in21k"),
     },
     "global": {
         "tiny": _convnet(4, 8, 12),
         "small": _convnet(16, 32, 64, 96),
         "large": _convnet(32, 64, 128, 192),
         "resnet18": _torchvision("resnet18", "layer4", "layer3"),
-        "resnet50": _torchvision("resnet50", "layer4", "layer3"),
         "mobilenet_v2": _torchvision("mobilenet_v2", "features.18", "features.13"),
-        "vit_base": Network(
-            "torchvision.models.VisionTransformer",
-            "num_classes",
-            {"deep": "encoder.layers.encoder_layer_11", "middle": "encoder.layers.encoder_layer_5"},
-            {
-                "image_size": 224,
-                "patch_size": 16,
-                "num_layers": 12,
-                "num_heads": 12,
-                "hidden_dim": 768,
-                "mlp_dim": 3072,
-            },
-        ),
+        "vit_small": _vit(384, heads=6),
+        "vit_base": _vit(768, heads=12),
     },
     "digits": {
         "tiny": _convnet(4, 8, 12),
