@@ -61,6 +61,15 @@ def test_a_log_that_was_cut_in_its_first_line_is_begun_again(tmp_path, content):
     assert path.read_text().splitlines() == ["step,name,value", "7,a,2.0"]
 
 
+def test_a_log_that_cannot_be_read_is_not_gone_on_with(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text(f"step,name,value\n5,{'a' * 200_000},1.0\n")
+    with pytest.raises(
+        DataError, match=r"c\.csv', which cannot be read \(field larger.*Move it away"
+    ):
+        CurveLogger(path).log_metrics({"a": 2.0}, step=7)
+
+
 def test_what_a_resumed_run_logs_again_stands_there_once(tmp_path):
     path = tmp_path / "c.csv"
     for start in (0, 3):  # the second one goes on from a checkpoint of step 3

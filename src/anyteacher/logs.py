@@ -74,6 +74,9 @@ def _mended(path: Path, start: int) -> set[_Row]:
 
     Returns:
         Its entries from a step on.
+
+    Raises:
+        DataError: when it cannot be read, as where a disk has failed.
     """
     if not path.exists():
         return set()
@@ -83,7 +86,13 @@ def _mended(path: Path, start: int) -> set[_Row]:
         path.unlink()
     elif len(whole) < len(content):
         os.truncate(path, len(whole))
-    rows = (row for row in _rows(whole) if len(row) == len(_COLUMNS) and row[0].isdigit())
+    try:
+        rows = [row for row in _rows(whole) if len(row) == len(_COLUMNS) and row[0].isdigit()]
+    except csv.Error as error:
+        raise DataError(
+            f"The run cannot go on with its log '{path}', which cannot be read ({error}). Move it "
+            "away: the checkpoints are whole by themselves, and a new log begins."
+        ) from error
     return {(step, name, value) for step, name, value in rows if int(step) >= start}
 
 
