@@ -13,29 +13,21 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
+from record_tables import NONE, regularisers, table, verdicts, what_teachers_bring
 from torch import nn
 
 from anyteacher import losses, projectors
-from anyteacher.bench.evidence import Outcome, outcomes
-from anyteacher.bench.grids import GRIDS, TEACHER_FREE
-from anyteacher.bench.plan import Plan
-from anyteacher.bench.problems import problem
-from anyteacher.bench.record import read_records
-from anyteacher.bench.tables import in_words
 from anyteacher.errors import LayoutError
 from anyteacher.losses import DIRECTIONS, BatchLoss, LevelLoss, Loss
 from anyteacher.methods.about import About, about, known
 from anyteacher.projectors import LevelProjector, Projector
-from anyteacher.report.markup import number
 
 DOCS = Path(__file__).parent
-EVIDENCE = DOCS / "evidence"
-NONE = "–"
 _Made = TypeVar("_Made", bound=nn.Module)
 
 # What the code cannot tell of a loss: the function behind it, and its formula in one line.
@@ -304,68 +296,9 @@ def source(*documented: object) -> str:
     return NONE
 
 
-def published() -> dict[str, Plan]:
-    """The grids whose records are published, by name."""
-    paths = {name: EVIDENCE / f"{name}.jsonl.gz" for name in GRIDS}
-    return {n: Plan(GRIDS[n], read_records(path)) for n, path in paths.items() if path.exists()}
-
-
-def verdicts() -> str:
-    """What the published records of each grid say of each claim."""
-    found = {
-        name: {outcome.claim.name: outcome for outcome in outcomes(plan)}
-        for name, plan in published().items()
-    }
-    claims = {
-        claim.name: claim
-        for name, known in found.items()
-        for claim in GRIDS[name].claims
-        if claim.name in known
-    }
-    header = ["claim", "", *(f"on [`{name}`](evidence/{name}.md)" for name in found)]
-    rows = [
-        [name, claim.statement, *(_verdict(known.get(name)) for known in found.values())]
-        for name, claim in claims.items()
-    ]
-    return table(header, rows)
-
-
-def regularisers() -> str:
-    """What each regulariser brings by itself, by the published records."""
-    plan = published()[TEACHER_FREE.name]
-    rows: dict[str, list[str]] = {}
-    header = ["regulariser"]
-    for outcome in outcomes(plan):
-        task = outcome.rows[0].comparison.ours.task
-        monitor = problem(task).monitor
-        header += [f"{task}: weight", f"{monitor}, difference in % of alone", "verdict"]
-        for row in outcome.rows:
-            arm = row.comparison.ours
-            choice = plan.chosen(arm)
-            assert choice is not None
-            mean, low, high = (number(value, 2) for value in row.relative())
-            cells = rows.setdefault(arm.method, [f"`{arm.method}`"])
-            cells += [f"{choice.weight:g}", f"{mean} [{low}, {high}]", row.verdict]
-    return table(header, rows.values())
-
-
-def _verdict(outcome: Outcome | None) -> str:
-    if outcome is None:
-        return NONE
-    counts = "/".join(str(outcome.count(v)) for v in ("supported", "not supported", "undecided"))
-    mean = f"; {in_words(outcome.mean)} %" if outcome.mean else ""
-    return f"{outcome.verdict} ({counts}){mean}"
-
-
 def reference(page: str, name: str) -> str:
     """A link to the docstring of what `anyteacher.<page>` exports."""
     return f"[`{name}`](api/{page}.md#anyteacher.{page}.{name})"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -374,6 +307,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "projectors": projector_table,
     "methods": method_tables,
     "verdicts": verdicts,
+    "teachers": what_teachers_bring,
     "regularisers": regularisers,
 }
 

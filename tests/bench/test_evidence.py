@@ -215,3 +215,11 @@ def test_an_arm_against_the_student_alone():
     assert paired.mean == pytest.approx(-100 * expected.mean / fmean(alone))
     assert paired.low == pytest.approx(-100 * expected.high / fmean(alone))
     assert against_alone(Plan(GRID, {}), SCALE, TAUGHT) is None
+    # Of two arms their mean at each seed, over the seeds that both have.
+    other = replace(TAUGHT, direction="traditional")
+    two = against_alone(plan, SCALE, TAUGHT, other)
+    one = against_alone(plan, SCALE, other)
+    assert two.mean == pytest.approx((paired.mean + one.mean) / 2)
+    key = plan.comparison(other)[0].key
+    fewer = Plan(GRID, {k: record for k, record in records.items() if k != key})
+    assert against_alone(fewer, SCALE, TAUGHT, other).seeds == GRID.seeds - 1

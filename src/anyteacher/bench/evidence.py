@@ -232,21 +232,27 @@ def value_of(record: Record, quantity: Quantity) -> float:
     return fmean(shares) if shares else math.nan
 
 
-def against_alone(plan: Plan, scale: Scale, arm: Arm) -> Paired | None:
-    """An arm against the student alone, as differences in per cent, more is better.
+def against_alone(plan: Plan, scale: Scale, *arms: Arm) -> Paired | None:
+    """Arms of a task against the student alone, as differences in per cent, more is better.
 
-    None where there are not two pairs. The interval is that of one comparison, not of a family.
+    Of several their mean, seed by seed; over the seeds that all of them have. None where there are
+    not two. The interval is that of one comparison, not of a family.
     """
-    ours, alone = plan.compared(arm), plan.compared(plan.grid.arm(scale, arm.task))
-    pairs = [
-        (value_of(ours[seed], "metric"), value_of(alone[seed], "metric"))
-        for seed in sorted(ours.keys() & alone.keys())
-    ]
-    pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
-    if len(pairs) < 2:
+    task = arms[0].task
+    alone = _metrics(plan, plan.grid.arm(scale, task))
+    ours = [_metrics(plan, arm) for arm in arms]
+    seeds = [seed for seed in sorted(alone) if all(seed in values for values in ours)]
+    if len(seeds) < 2:
         return None
-    unit = 100 / abs(fmean(theirs for _, theirs in pairs))
-    sign = unit if problem(arm.task).mode == "max" else -unit
-    return compare(
-        [sign * mine for mine, _ in pairs], [sign * theirs for _, theirs in pairs], mode="max"
-    )
+    unit = 100 / abs(fmean(alone[seed] for seed in seeds))
+    sign = unit if problem(task).mode == "max" else -unit
+    means = [sign * fmean(values[seed] for values in ours) for seed in seeds]
+    return compare(means, [sign * alone[seed] for seed in seeds], mode="max")
+
+
+def _metrics(plan: Plan, arm: Arm) -> dict[int, float]:
+    """The deciding metric on the test data by seed, of the runs that have it."""
+    if arm not in plan.arms:
+        return {}
+    found = {seed: value_of(record, "metric") for seed, record in plan.compared(arm).items()}
+    return {seed: value for seed, value in found.items() if math.isfinite(value)}

@@ -155,7 +155,7 @@ def _entry(
     plan: Plan, scale: Scale, task: str, teacher: str, direction: Direction
 ) -> Difference | None:
     arm = plan.grid.arm(scale, task, teacher, _MATRIX_METHOD, direction)
-    paired = against_alone(plan, scale, arm) if arm in plan.arms else None
+    paired = against_alone(plan, scale, arm)
     return None if paired is None else Difference(paired.mean, paired.low, paired.high)
 
 

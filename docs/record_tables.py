@@ -1,0 +1,108 @@
+"""The tables of the documentation that are made from the published records."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from anyteacher.bench.evidence import Outcome, against_alone, outcomes
+from anyteacher.bench.grid import Scale
+from anyteacher.bench.grids import GRIDS, MATRIX, TEACHER_FREE
+from anyteacher.bench.plan import Plan
+from anyteacher.bench.problems import problem
+from anyteacher.bench.record import read_records
+from anyteacher.bench.tables import in_words
+from anyteacher.losses import Direction
+from anyteacher.report.markup import number
+
+EVIDENCE = Path(__file__).parent / "evidence"
+NONE = "–"
+DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def published() -> dict[str, Plan]:
+    """The grids whose records are published, by name."""
+    paths = {name: EVIDENCE / f"{name}.jsonl.gz" for name in GRIDS}
+    return {n: Plan(GRIDS[n], read_records(path)) for n, path in paths.items() if path.exists()}
+
+
+def verdicts() -> str:
+    """What the published records of each grid say of each claim."""
+    found = {
+        name: {outcome.claim.name: outcome for outcome in outcomes(plan)}
+        for name, plan in published().items()
+    }
+    claims = {
+        claim.name: claim
+        for name, known in found.items()
+        for claim in GRIDS[name].claims
+        if claim.name in known
+    }
+    header = ["claim", "", *(f"on [`{name}`](evidence/{name}.md)" for name in found)]
+    rows = [
+        [name, claim.statement, *(_verdict(known.get(name)) for known in found.values())]
+        for name, claim in claims.items()
+    ]
+    return table(header, rows)
+
+
+def regularisers() -> str:
+    """What each regulariser brings by itself, by the published records."""
+    plan = published()[TEACHER_FREE.name]
+    rows: dict[str, list[str]] = {}
+    header = ["regulariser"]
+    for outcome in outcomes(plan):
+        task = outcome.rows[0].comparison.ours.task
+        monitor = problem(task).monitor
+        header += [f"{task}: weight", f"{monitor}, difference in % of alone", "verdict"]
+        for row in outcome.rows:
+            arm = row.comparison.ours
+            choice = plan.chosen(arm)
+            assert choice is not None
+            mean, low, high = (number(value, 2) for value in row.relative())
+            cells = rows.setdefault(arm.method, [f"`{arm.method}`"])
+            cells += [f"{choice.weight:g}", f"{mean} [{low}, {high}]", row.verdict]
+    return table(header, rows.values())
+
+
+def _verdict(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return NONE
+    counts = "/".join(str(outcome.count(v)) for v in ("supported", "not supported", "undecided"))
+    mean = f"; {in_words(outcome.mean)} %" if outcome.mean else ""
+    return f"{outcome.verdict} ({counts}){mean}"
+
+
+def what_teachers_bring() -> str:
+    """What teachers of other tasks, of the same, and random ones bring each task of the matrix."""
+    plan = published()[MATRIX.name]
+    (scale,) = plan.grid.scales
+    tasks = [*plan.grid.tasks]
+    kinds = ("another task", "the same task", "random")
+    header = ["student", *(f"{kind}: {way}" for kind in kinds for way in DIRECTIONS)]
+    rows = []
+    for task in tasks:
+        others = [teacher for teacher in plan.grid.teachers if teacher != task]
+        same = [teacher for teacher in plan.grid.teachers if teacher == task]
+        cells = [
+            _brought(plan, scale, task, teachers, way)
+            for teachers in (others, same, ["random"])
+            for way in DIRECTIONS
+        ]
+        rows.append([task, *cells])
+    return table(header, rows)
+
+
+def _brought(
+    plan: Plan, scale: Scale, task: str, teachers: Sequence[str], direction: Direction
+) -> str:
+    arms = [plan.grid.arm(scale, task, teacher, "inverted", direction) for teacher in teachers]
+    found = against_alone(plan, scale, *arms) if arms else None
+    if found is None:
+        return NONE
+    text = in_words(found)
+    return text if found.low <= 0 <= found.high else f"**{text}**"
