@@ -64,9 +64,8 @@ def test_a_log_that_was_cut_in_its_first_line_is_begun_again(tmp_path, content):
 def test_a_log_that_cannot_be_read_is_not_gone_on_with(tmp_path):
     path = tmp_path / "c.csv"
     path.write_text(f"step,name,value\n5,{'a' * 200_000},1.0\n")
-    with pytest.raises(
-        DataError, match=r"c\.csv', which cannot be read \(field larger.*Move it away"
-    ):
+    told = r"c\.csv', which cannot be read \(field larger.*Move it away"
+    with pytest.raises(DataError, match=told):
         CurveLogger(path).log_metrics({"a": 2.0}, step=7)
 
 

@@ -67,6 +67,7 @@ METHODS = replace(
     tasks=("depth", "segmentation"),
     methods=(),
     claims=tuple(claim for claim in CLAIMS if claim.name.startswith("C2 ")),
+    taps=("middle",),
 )
 
 FULL = Grid(
