@@ -33,7 +33,7 @@ GUIDES = ["write-a-loss.md", "write-a-projector.md"]
 
 
 def load_tables():
-    """`docs/tables.py`, which is no part of the package and finds its neighbour as a script does."""
+    """`docs/tables.py`, no part of the package; it finds its neighbour as a script does."""
     sys.path.insert(0, str(DOCS))
     spec = importlib.util.spec_from_file_location("docs_tables", DOCS / "tables.py")
     module = importlib.util.module_from_spec(spec)

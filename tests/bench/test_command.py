@@ -61,7 +61,7 @@ def test_a_share_of_a_grid_is_run_and_then_what_is_left(call, tmp_path):
     run = ["run", "--grid", "small", "--output", tmp_path, "--jobs", 1]
     status, out, _ = call(*run, "--shard", "0/2")
     assert status == 0
-    assert re.search(r"\d+ runs are left, some of which wait for other shards", out)
+    assert re.search(r"\d+ runs of the grid are left. Those of this shard wait for others", out)
     assert len(read_records(tmp_path)) < count
     assert call(*run)[0] == 0
     records = read_records(tmp_path)
@@ -111,6 +111,7 @@ def test_records_are_gathered_read_and_reported(call, folder, tmp_path):
     from_folder, from_lines = (call("claims", place, "--grid", "tiny") for place in (folder, lines))
     assert from_folder == from_lines
     assert "Verdicts" in from_lines[1]
+    assert f"{count} of {count} runs of the grid tiny are made." in from_lines[1]
     status, out, _ = call("report", lines, "--grid", "tiny", "--output", tmp_path)
     assert status == 0
     assert (tmp_path / "tiny-page.html").exists()
@@ -125,6 +126,33 @@ def test_the_records_of_one_grid_are_gathered_from_a_folder_of_several(call, fol
     status, out, _ = call("gather", tmp_path, "--grid", "small", "--output", lines)
     assert (status, out) == (0, f"{len(ours)} records are in {lines}.\n")
     assert read_records(lines).keys() == ours.keys()
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("run", "The runs go to a folder, and '.*' is a file"),
+        ("report", "The pages go to a folder, and '.*' is a file"),
+        ("gather", "The records go to a file, and '.*' is a folder.*such as .*records.jsonl"),
+    ],
+)
+def test_what_is_written_goes_to_a_place_of_the_right_kind(call, folder, tmp_path, action, message):
+    place = tmp_path if action == "gather" else tmp_path / "file"
+    if action != "gather":
+        place.write_text("")
+    given = [] if action == "run" else [folder]
+    status, _, err = call(action, *given, "--grid", "tiny", "--output", place)
+    assert status == 2
+    assert re.search(message, err)
+
+
+@pytest.mark.parametrize("action", ["claims", "report", "gather"])
+def test_records_of_another_grid_are_not_taken_for_missing_ones(call, folder, action):
+    status, _, err = call(action, folder, "--grid", "small")
+    assert status == 2
+    assert re.search(
+        r"None of the \d+ records at .* is of the grid 'small'\. They are of tiny", err
+    )
 
 
 def test_power(call):

@@ -9,6 +9,7 @@ from anyteacher.bench.grids import grid_named
 from anyteacher.bench.page import make_sections, write_pages
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.record import gather, read_records
+from anyteacher.bench.tables import tried
 
 # The records of a grid, and the page that `anyteacher bench report` has made of them.
 PUBLISHED = Path(__file__).parents[2] / "docs" / "evidence"
@@ -34,6 +35,11 @@ def test_the_sections(records):
         ["depth", "tiny", 16, 4, "abs_rel"],
         ["segmentation", "tiny", 16, 4, "miou"],
     ]
+    (alone,) = sections["The students alone"].blocks
+    depth = next(row for row in alone.rows if row[0] == "depth")
+    assert depth[:4] == ["depth", 16, "tiny", "abs_rel, min"]
+    assert depth[4:] == [pytest.approx(0.5005), pytest.approx(0.0021, abs=1e-4), 5]
+    assert sections["What was chosen"].text.endswith(f"Tried were {tried(Plan(GRID, records))}.")
     (choices,) = sections["What was chosen"].blocks
     assert len(choices.rows) == len(GRID.arms())
     (machines,) = sections["What it was run on"].blocks

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from anyteacher.bench.cell import key_of
 from anyteacher.bench.record import (
     Record,
     compact,
@@ -15,10 +16,11 @@ from anyteacher.bench.record import (
 )
 from anyteacher.errors import DataError
 
+KEY = key_of({"seed": 0}, [])
 RECORD = Record(
-    "ab12",
+    KEY,
     "done",
-    {"task": "depth"},
+    {"task": "depth", "links": []},
     {"seed": 0},
     monitor="abs_rel",
     mode="min",
@@ -34,14 +36,14 @@ def same(one, other):
 
 def test_a_record_comes_back_as_it_was(tmp_path):
     path = write_record(tmp_path, RECORD)
-    assert path == tmp_path / "records" / "ab12.json"
+    assert path == tmp_path / "records" / f"{KEY}.json"
     assert path.read_text().count("\n") == 1
     found = read_records(tmp_path)
-    assert list(found) == ["ab12"]
-    assert same(found["ab12"], RECORD)
-    assert found["ab12"].test["abs_rel"] == 1 / 3
-    assert found["ab12"].curves["val/abs_rel"][0] == (1, 0.5)
-    assert math.isnan(found["ab12"].val["rmse"])
+    assert list(found) == [KEY]
+    assert same(found[KEY], RECORD)
+    assert found[KEY].test["abs_rel"] == 1 / 3
+    assert found[KEY].curves["val/abs_rel"][0] == (1, 0.5)
+    assert math.isnan(found[KEY].val["rmse"])
 
 
 def test_a_line_is_json_that_any_reader_takes():
@@ -53,14 +55,17 @@ def test_a_line_is_json_that_any_reader_takes():
 
 
 def test_records_are_gathered_in_one_file(tmp_path):
-    other = replace(RECORD, key="aa00", status="failed", error="a\nb")
+    settings = {"seed": 1}
+    other = replace(
+        RECORD, key=key_of(settings, []), settings=settings, status="failed", error="a\nb"
+    )
     for record in (RECORD, other):
         write_record(tmp_path / "runs", record)
-    (tmp_path / "runs" / "records" / ".ab12.1234.json").write_text("half of a rec")
+    (tmp_path / "runs" / "records" / f".{KEY}.1234.json").write_text("half of a rec")
     records = read_records(tmp_path / "runs")
     gather(records.values(), tmp_path / "all.jsonl")
     text = (tmp_path / "all.jsonl").read_text()
-    assert [json.loads(line)["key"] for line in text.splitlines()] == ["aa00", "ab12"]
+    assert [json.loads(line)["key"] for line in text.splitlines()] == sorted(records)
     again = read_records(tmp_path / "all.jsonl")
     assert all(same(again[key], record) for key, record in records.items())
 
@@ -99,13 +104,34 @@ def test_a_line_that_is_no_record(tmp_path, line):
         read_records(tmp_path / "all.jsonl")
 
 
+def test_a_record_that_does_not_belong_to_its_key(tmp_path):
+    write_record(tmp_path, replace(RECORD, settings={"seed": 1}))
+    with pytest.raises(DataError, match="its key is not that of its settings"):
+        read_records(tmp_path)
+
+
+def test_a_metric_that_is_no_number(tmp_path):
+    (tmp_path / "all.jsonl").write_text(RECORD.line().replace("0.25", '"low"'))
+    with pytest.raises(DataError, match="could not convert string to float: 'low'"):
+        read_records(tmp_path / "all.jsonl")
+
+
+def test_two_records_of_a_run_that_differ(tmp_path):
+    other = replace(RECORD, val={"abs_rel": 0.5})
+    gather([RECORD, RECORD], tmp_path / "same.jsonl")
+    assert list(read_records(tmp_path / "same.jsonl")) == [KEY]
+    gather([RECORD, other], tmp_path / "all.jsonl")
+    with pytest.raises(DataError, match=f"two records of the run {KEY} in .* and they differ"):
+        read_records(tmp_path / "all.jsonl")
+
+
 def test_compressed_records_are_the_same_file_each_time(tmp_path):
     one, two = tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz"
     gather([RECORD], one)
     gather([RECORD], two)
     assert one.read_bytes() == two.read_bytes()
     assert gzip.decompress(one.read_bytes()).decode() == RECORD.line() + "\n"
-    assert same(read_records(one)["ab12"], RECORD)
+    assert same(read_records(one)[KEY], RECORD)
 
 
 @pytest.mark.parametrize(

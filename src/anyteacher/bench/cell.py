@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -146,9 +147,7 @@ class Cell:
         With what a method makes of them: its name stands for weights and parts, which may come to
         be others.
         """
-        decides = (self.settings(), *self.links())
-        text = "".join(json.dumps(p, sort_keys=True, separators=(",", ":")) for p in decides)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return key_of(self.settings(), self.links())
 
     @property
     def folder(self) -> str:
@@ -216,6 +215,13 @@ class Cell:
         if self.arm.alone:
             return found
         return {**found, "observe_every": max(1, self.budget.steps // _LOOKS_AT_FEATURES)}
+
+
+def key_of(settings: Mapping[str, Any], links: Sequence[Mapping[str, Any]]) -> str:
+    """The key of a run by its settings and the links that they stand for."""
+    decides = (settings, *links)
+    text = "".join(json.dumps(p, sort_keys=True, separators=(",", ":")) for p in decides)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _distillation(arm: Arm, choice: Choice) -> dict[str, Any]:

@@ -39,10 +39,12 @@ def _run(call: Command, settings: Namespace) -> int:
     grid, shard = grid_named(settings.grid), parse_shard(settings.shard)
     if settings.jobs < 0:
         raise ConfigError(f"--jobs counts runs at once, 0 for one a core; got {settings.jobs}.")
+    if settings.output.exists() and not settings.output.is_dir():
+        raise ConfigError(f"The runs go to a folder, and '{settings.output}' is a file.")
     jobs = settings.jobs or usable_cores()
     failed = run_grid(grid, settings.output, jobs=jobs, shard=shard, call=call)
     plan = Plan(grid, known_records(settings.output))
-    left = plan.count - sum(cell.key in plan.records for cell in plan.possible())
+    left = plan.count - _made(plan)
     for record in failed.values():
         say(f"failed: {named(record)} (runs/{record.key}): {record.error}")
     if failed:
@@ -54,7 +56,8 @@ def _run(call: Command, settings: Namespace) -> int:
             )
     elif left and shard[1] > 1:
         say(
-            f"{left} runs are left, some of which wait for other shards. Start this one again then."
+            f"{left} runs of the grid are left. Those of this shard wait for others: start it "
+            "again when the others have stopped."
         )
     say(f"The records are in {settings.output}; `anyteacher bench claims` reads them.")
     return 1 if failed else 0
@@ -78,7 +81,7 @@ def run_grid(
     failed: dict[str, Record] = {}
     plan = Plan(grid, known_records(folder))
     with Crew(folder, jobs, call) as crew, progress(Console()) as bar:
-        done = sum(cell.key in plan.records for cell in plan.possible())
+        done = _made(plan)
         task = bar.add_task(grid.name, total=-(-plan.count // shard[1]), completed=done // shard[1])
         while cells := _next(plan, shard, failed):
             for record in crew.run(cells):
@@ -104,21 +107,42 @@ def named(record: Record) -> str:
 
 
 def _gather(call: Command, settings: Namespace) -> int:
-    records = read_records(settings.records)
+    if settings.output.is_dir():
+        raise ConfigError(
+            f"The records go to a file, and '{settings.output}' is a folder. Give a name in it, "
+            f"such as {settings.output / 'records.jsonl'}."
+        )
     if settings.grid:
-        plan = Plan(grid_named(settings.grid), records)
+        plan = _plan(settings)
         records = {c.key: plan.records[c.key] for c in plan.possible() if c.key in plan.records}
+    else:
+        records = read_records(settings.records)
     gather(records.values(), settings.output)
     say(f"{len(records)} records are in {settings.output}.")
     return 0
 
 
 def _plan(settings: Namespace) -> Plan:
-    return Plan(grid_named(settings.grid), read_records(settings.records))
+    records = read_records(settings.records)
+    plan = Plan(grid_named(settings.grid), records)
+    if not _made(plan):
+        theirs = [name for name, grid in GRIDS.items() if _made(Plan(grid, records))]
+        named = f"They are of {' and '.join(theirs)}" if theirs else "They are of no grid of today"
+        raise ConfigError(
+            f"None of the {len(records)} records at '{settings.records}' is of the grid "
+            f"'{settings.grid}'. {named}: --grid says which."
+        )
+    return plan
+
+
+def _made(plan: Plan) -> int:
+    return sum(cell.key in plan.records for cell in plan.possible())
 
 
 def _claims(call: Command, settings: Namespace) -> int:
-    found = outcomes(_plan(settings))
+    plan = _plan(settings)
+    found = outcomes(plan)
+    say(f"{_made(plan)} of {plan.count} runs of the grid {plan.grid.name} are made.")
     for outcome in found:
         print_table(comparisons_table(outcome))
     print_table(summary(found))
@@ -126,6 +150,8 @@ def _claims(call: Command, settings: Namespace) -> int:
 
 
 def _report(call: Command, settings: Namespace) -> int:
+    if settings.output.exists() and not settings.output.is_dir():
+        raise ConfigError(f"The pages go to a folder, and '{settings.output}' is a file.")
     for path in write_pages(_plan(settings), settings.output):
         say(f"Written: {path}")
     return 0

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean, stdev
 
-from anyteacher.bench.evidence import Outcome, against_alone, outcomes
+from anyteacher.bench.evidence import Outcome, against_alone, outcomes, value_of
 from anyteacher.bench.grid import Scale
 from anyteacher.bench.markdown import markdown
 from anyteacher.bench.plan import Plan
@@ -34,7 +35,8 @@ training images, in the same order. Its interval is Student's for the mean diffe
 that Holm's procedure gives it within its claim, so that the probability of any false "supported" is
 at most 5 % for each claim. Differences are in per cent of the baseline, turned so that more is
 better. "Better" is supported where the whole interval is above zero, and not supported where it is
-below the smallest difference that matters; "no better" the other way round. An interval between the
+below the smallest difference that matters, of which it so shows that there is none; "no better" the
+other way round. An interval between the
 two supports both: a difference that is there and does not matter. Everything else is undecided, and
 so is what lacks seeds or has diverged. A claim is supported where its stated share of the
 comparisons is. The claims were stated before any of these runs."""
@@ -43,7 +45,9 @@ _FAIRNESS = """All students of a task have the same network, steps, schedule and
 learning rate and the weight decay are those that were best for the student alone; all else was
 chosen for each arm by itself. All choices were made on the validation data, with seeds that no
 comparison of a metric uses. The test data were read once, for the comparison. The weight is a
-factor of the method's own. Tried were"""
+factor of the method's own. A tap is `deep` at the last features before the head or the decoder, and
+`middle` at those of twice the resolution, or of half the depth. The form `own` is the method's.
+Tried were"""
 
 
 def make_sections(plan: Plan) -> list[Section]:
@@ -54,7 +58,8 @@ def make_sections(plan: Plan) -> list[Section]:
         *_matrix_sections(plan),
         *(_claim_section(outcome) for outcome in found),
         *_teachers_section(plan),
-        Section("What was chosen", _one_line(_FAIRNESS.format(tried=tried(plan))), [choices(plan)]),
+        _alone_section(plan),
+        Section("What was chosen", f"{_one_line(_FAIRNESS)} {tried(plan)}.", [choices(plan)]),
         *tuning_section(plan),
         Section("What it was run on", "", [machines(plan)]),
     ]
@@ -78,11 +83,12 @@ def write_pages(plan: Plan, folder: Path) -> list[Path]:
 def _title(plan: Plan) -> tuple[str, str]:
     runs = sum(cell.key in plan.records for cell in plan.possible())
     grid = plan.grid
+    teachers = f", teachers `{grid.teacher}`" if grid.teachers else ""
     return (
         f"The paper's claims, on the grid {grid.name}",
         f"{runs} of {plan.count} runs: {len(grid.tasks)} tasks ({', '.join(grid.tasks)}), students "
-        f"`{grid.student}`, teachers `{grid.teacher}`. Settings were chosen over "
-        f"{_counted(grid.selection_seeds, 'seed')}, and compared over up to "
+        f"`{grid.student}`{teachers}. Settings are chosen over "
+        f"{_counted(grid.selection_seeds, 'seed')}, and are compared over up to "
         f"{_counted(grid.seeds, 'other')}.",
     )
 
@@ -157,6 +163,20 @@ def _entry(
     arm = plan.grid.arm(scale, task, teacher, _MATRIX_METHOD, direction)
     paired = against_alone(plan, scale, arm)
     return None if paired is None else Difference(paired.mean, paired.low, paired.high)
+
+
+def _alone_section(plan: Plan) -> Section:
+    rows: list[list[Cell]] = []
+    for arm in plan.arms:
+        records = list(plan.compared(arm).values())
+        values = [value_of(record, "metric") for record in records]
+        if arm.alone and len(values) > 1:
+            metric = f"{records[0].monitor}, {records[0].mode}"
+            scores = [fmean(values), stdev(values), len(values)]
+            rows.append([arm.task, arm.images, arm.student, metric, *scores])
+    columns = ["task", "images", "network", "deciding metric", "mean", "deviation", "seeds"]
+    text = "What all differences are relative to, or to another arm like it: on the test data."
+    return Section("The students alone", text, [Table(columns, rows, "Scores of the students")])
 
 
 def _teachers_section(plan: Plan) -> list[Section]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from anyteacher.bench.cell import RECORDS
+from anyteacher.bench.cell import RECORDS, key_of
 from anyteacher.errors import DataError
 from anyteacher.findings.curves import thinned
 from anyteacher.images import replacing
@@ -114,12 +114,14 @@ def read_records(place: Path) -> dict[str, Record]:
     Raises:
         DataError: when there are none, or one cannot be read.
     """
-    if place.is_dir():
-        found = {r.key: r for path in _files(place) for r in _lines(path)}
-    elif place.is_file():
-        found = {record.key: record for record in _lines(place)}
-    else:
-        found = {}
+    paths = _files(place) if place.is_dir() else [place] if place.is_file() else []
+    found: dict[str, Record] = {}
+    for record in (record for path in paths for record in _lines(path)):
+        if found.setdefault(record.key, record).line() != record.line():
+            raise DataError(
+                f"There are two records of the run {record.key} in '{place}', and they differ. "
+                "Remove one of them."
+            )
     if not found:
         raise DataError(
             f"There are no records at '{place}'. Give the folder of `anyteacher bench run`, or the "
@@ -160,14 +162,21 @@ def _lines(path: Path) -> Iterable[Record]:
         try:
             content = json.loads(line)
             for part in ("val", "test"):
-                content[part] = {k: math.nan if v is None else v for k, v in content[part].items()}
+                content[part] = {
+                    name: math.nan if value is None else float(value)
+                    for name, value in content[part].items()
+                }
             content["curves"] = {
                 name: [(int(step), math.nan if value is None else value) for step, value in curve]
                 for name, curve in content["curves"].items()
             }
-            yield Record(**content)
+            record = Record(**content)
+            if record.key != key_of(record.settings, record.cell["links"]):
+                raise ValueError("its key is not that of its settings")
+            yield record
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"Line {number} of '{path}' is no record ({type(error).__name__}: {error}). Delete "
-                "it: the run is then made again."
+                f"Line {number} of '{path}' is no record of this version "
+                f"({type(error).__name__}: {error}). Without the record `anyteacher bench run` "
+                "makes the run again."
             ) from error

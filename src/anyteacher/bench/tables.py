@@ -53,7 +53,7 @@ def comparisons_table(outcome: Outcome) -> Table:
         if pairs:
             interval, found = f"{mean} [{low}, {high}]", number(row.smallest * row.percent, 1)
         rows.append([label(row, claim), interval, pairs, found, row.verdict])
-    columns = ["task, teacher, images", "difference, % of the baseline", "pairs", "findable, %"]
+    columns = ["comparison", "difference, % of the baseline", "pairs", "findable, %"]
     return Table(
         [*columns, claim.expects],
         rows,
