@@ -63,10 +63,24 @@ def test_the_mean_over_the_comparisons():
     assert c1.mean.seeds == GRID.seeds
     key = Plan(GRID, records).comparison(TAUGHT)[0].key
     missing = {k: record for k, record in records.items() if k != key}
-    assert found(missing, "C1").mean.seeds == GRID.seeds - 1
+    assert found(missing, "C1").mean is None  # four seeds are too few
     records[key] = replace(records[key], status="diverged")
     assert found(records, "C1").mean is None
     assert found({}, "C1").mean is None
+
+
+def test_the_mean_is_over_the_seeds_that_all_comparisons_have():
+    """The first seed is missing for one of both: places in a list would not be seeds."""
+    grid = replace(GRID, seeds=6)
+    records = ran(grid, measured(inverted=0.4, traditional=0.5))
+    whole = found(records, "C1", grid).mean
+    plan = Plan(grid, records)
+    gone = {plan.comparison(TAUGHT)[0].key}
+    fewer = found({k: r for k, r in records.items() if k not in gone}, "C1", grid).mean
+    every = {cell.key for arm in plan.arms for cell in plan.comparison(arm) if cell.seed == 0}
+    none = found({k: r for k, r in records.items() if k not in every}, "C1", grid).mean
+    assert (whole.seeds, fewer.seeds, none.seeds) == (6, 5, 5)
+    assert fewer.mean == pytest.approx(none.mean, rel=1e-3)
 
 
 def test_a_larger_score_is_better():

@@ -13,7 +13,7 @@ from anyteacher.bench.grid import Comparison, Scale
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import Record
-from anyteacher.bench.verdict import Decision, Verdict, decide, detectable, together
+from anyteacher.bench.verdict import FEWEST_SEEDS, Decision, Verdict, decide, detectable, together
 from anyteacher.statistics import Paired, compare
 
 _HALF = 0.5
@@ -59,6 +59,11 @@ class Row:
         return found.paired.mean * self.percent, found.low * self.percent, found.high * self.percent
 
     @property
+    def enough(self) -> bool:
+        """Whether there are as many pairs as anything is decided by."""
+        return self.decision is not None and self.decision.paired.seeds >= FEWEST_SEEDS
+
+    @property
     def percent(self) -> float:
         """What a difference is multiplied by to be in per cent of the baseline."""
         return 100 / abs(self.baseline) if self.baseline else math.nan
@@ -73,7 +78,7 @@ class Outcome:
         rows: Its comparisons.
         mean: The mean of their differences in per cent of each baseline, more is better, with its
             interval over the seeds that all of them have: what holds on the whole, which decides
-            nothing. None where there are not two, or a run has diverged.
+            nothing. None where there are fewer than five, or a run has diverged.
     """
 
     claim: Claim
@@ -127,7 +132,9 @@ class _Pairs:
 
 def _mean(family: Sequence[_Pairs]) -> Paired | None:
     common = set.intersection(*(set(pair.seeds) for pair in family))
-    if len(common) < 2 or any(pair.diverged or not fmean(pair.theirs) for pair in family):
+    if len(common) < FEWEST_SEEDS or any(
+        pair.diverged or not fmean(pair.theirs) for pair in family
+    ):
         return None
     sides: tuple[list[float], list[float]] = ([], [])
     for seed in sorted(common):

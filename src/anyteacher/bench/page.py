@@ -102,7 +102,7 @@ def _claim_section(outcome: Outcome) -> Section:
     drawn = [
         Interval(label(row, claim), *row.relative())
         for row in outcome.rows
-        if row.decision is not None and row.baseline
+        if row.enough and row.baseline
     ]
     blocks: list[Block] = [comparisons_table(outcome)]
     if drawn:

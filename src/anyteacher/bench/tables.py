@@ -50,7 +50,7 @@ def comparisons_table(outcome: Outcome) -> Table:
         mean, low, high = (number(value, 2) for value in row.relative())
         pairs = 0 if row.decision is None else row.decision.paired.seeds
         interval, found = "·", "·"
-        if pairs:
+        if row.enough:
             interval, found = f"{mean} [{low}, {high}]", number(row.smallest * row.percent, 1)
         rows.append([label(row, claim), interval, pairs, found, row.verdict])
     columns = ["comparison", "difference, % of the baseline", "pairs", "findable, %"]
@@ -93,8 +93,9 @@ def _baseline(claim: Claim) -> str:
     arm = claim.methods[0] if len(claim.methods) == 1 else "each method"
     return (
         f"Compared is {arm}{way} with {against}: {quantity}; more is better. {alike}The smallest "
-        f"difference that matters is {claim.margin:.0%}. Intervals are at Holm's levels. "
-        "Findable is the true difference that would be found with a probability of 80 %."
+        f"difference that matters is {claim.margin:.0%}. Intervals are of five pairs or more, at "
+        "Holm's levels. Findable is the true difference that would be found with a probability of "
+        "80 %."
     )
 
 
