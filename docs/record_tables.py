@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from anyteacher.bench.claims import CLAIMS
 from anyteacher.bench.evidence import Outcome, against_alone, outcomes
 from anyteacher.bench.grid import Scale
 from anyteacher.bench.grids import GRIDS, MATRIX, TEACHER_FREE
@@ -36,12 +37,8 @@ def verdicts() -> str:
         name: {outcome.claim.name: outcome for outcome in outcomes(plan)}
         for name, plan in published().items()
     }
-    claims = {
-        claim.name: claim
-        for name, known in found.items()
-        for claim in GRIDS[name].claims
-        if claim.name in known
-    }
+    stated = [*CLAIMS, *(claim for name in found for claim in GRIDS[name].claims)]
+    claims = {c.name: c for c in stated if any(c.name in known for known in found.values())}
     header = ["claim", "", *(f"on [`{name}`](evidence/{name}.md)" for name in found)]
     rows = [
         [name, claim.statement, *(_verdict(known.get(name)) for known in found.values())]

@@ -101,7 +101,7 @@ CLAIMS: tuple[Claim, ...] = (
     *(
         Claim(
             f"C2 {method}",
-            f"It beats it with the method {method}, too.",
+            f"An inverted projection beats a traditional one with the method {method}.",
             _FEW,
             methods=(method,),
             seeds=10,
