@@ -38,5 +38,5 @@ def test_a_network_is_built_from_its_settings_and_has_its_taps(kind, name):
 
 
 def test_a_wrong_name():
-    with pytest.raises(ConfigError, match=r"no dense network 'smal'. Did you mean small\?"):
+    with pytest.raises(ConfigError, match=r"no dense network 'smal'. Did you mean small or"):
         network("dense", "smal")
