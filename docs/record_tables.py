@@ -1,6 +1,7 @@
 """The tables of the documentation that are made from the published records."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from anyteacher.bench.claims import CLAIMS
@@ -10,9 +11,8 @@ from anyteacher.bench.grids import GRIDS, MATRIX, TEACHER_FREE
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
-from anyteacher.bench.tables import in_words
+from anyteacher.bench.tables import in_words, with_interval
 from anyteacher.losses import Direction
-from anyteacher.report.markup import number
 
 EVIDENCE = Path(__file__).parent / "evidence"
 NONE = "–"
@@ -25,6 +25,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+@cache
 def published() -> dict[str, Plan]:
     """The grids whose records are published, by name."""
     paths = {name: EVIDENCE / f"{name}.jsonl.gz" for name in GRIDS}
@@ -60,9 +61,8 @@ def regularisers() -> str:
             arm = row.comparison.ours
             choice = plan.chosen(arm)
             assert choice is not None
-            mean, low, high = (number(value, 2) for value in row.relative())
             cells = rows.setdefault(arm.method, [f"`{arm.method}`"])
-            cells += [f"{choice.weight:g}", f"{mean} [{low}, {high}]", row.verdict]
+            cells += [f"{choice.weight:g}", with_interval(*row.relative()), row.verdict]
     return table(header, rows.values())
 
 
@@ -78,11 +78,10 @@ def what_teachers_bring() -> str:
     """What teachers of other tasks, of the same, and random ones bring each task of the matrix."""
     plan = published()[MATRIX.name]
     (scale,) = plan.grid.scales
-    tasks = [*plan.grid.tasks]
     kinds = ("another task", "the same task", "random")
     header = ["student", *(f"{kind}: {way}" for kind in kinds for way in DIRECTIONS)]
     rows = []
-    for task in tasks:
+    for task in plan.grid.tasks:
         others = [teacher for teacher in plan.grid.teachers if teacher != task]
         same = [teacher for teacher in plan.grid.teachers if teacher == task]
         cells = [

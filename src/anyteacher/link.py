@@ -255,8 +255,11 @@ _EXAMPLES = {"loss": "losses.MSE()", "projector": "projectors.Linear()"}
 
 def _settings(part: nn.Module) -> dict[str, Any]:
     """The hyperparameters of a module that was not built."""
-    own = {name: value for name, value in vars(part).items() if not name.startswith("_")}
-    return {name: value for name, value in own.items() if name != "training"}
+    return {
+        name: value
+        for name, value in vars(part).items()
+        if name != "training" and not name.startswith("_")
+    }
 
 
 def _described(value: Any) -> Any:

@@ -39,12 +39,11 @@ def _run(call: Command, settings: Namespace) -> int:
     grid, shard = grid_named(settings.grid), parse_shard(settings.shard)
     if settings.jobs < 0:
         raise ConfigError(f"--jobs counts runs at once, 0 for one a core; got {settings.jobs}.")
-    if settings.output.exists() and not settings.output.is_dir():
-        raise ConfigError(f"The runs go to a folder, and '{settings.output}' is a file.")
+    _check_folder(settings.output, "runs")
     jobs = settings.jobs or usable_cores()
     failed = run_grid(grid, settings.output, jobs=jobs, shard=shard, call=call)
     plan = Plan(grid, known_records(settings.output))
-    left = plan.count - _made(plan)
+    left = plan.count - len(plan.made())
     for record in failed.values():
         say(f"failed: {named(record)} (runs/{record.key}): {record.error}")
     if failed:
@@ -81,7 +80,7 @@ def run_grid(
     failed: dict[str, Record] = {}
     plan = Plan(grid, known_records(folder))
     with Crew(folder, jobs, call) as crew, progress(Console()) as bar:
-        done = _made(plan)
+        done = len(plan.made())
         task = bar.add_task(grid.name, total=-(-plan.count // shard[1]), completed=done // shard[1])
         while cells := _next(plan, shard, failed):
             for record in crew.run(cells):
@@ -100,6 +99,11 @@ def _next(plan: Plan, shard: tuple[int, int], failed: Mapping[str, Record]) -> l
     return [cell for cell in plan.ready() if is_mine(cell, shard) and cell.key not in failed]
 
 
+def _check_folder(place: Path, what: str) -> None:
+    if place.exists() and not place.is_dir():
+        raise ConfigError(f"The {what} go to a folder, and '{place}' is a file.")
+
+
 def named(record: Record) -> str:
     """A run in a few words."""
     cell = record.cell
@@ -112,11 +116,7 @@ def _gather(call: Command, settings: Namespace) -> int:
             f"The records go to a file, and '{settings.output}' is a folder. Give a name in it, "
             f"such as {settings.output / 'records.jsonl'}."
         )
-    if settings.grid:
-        plan = _plan(settings)
-        records = {c.key: plan.records[c.key] for c in plan.possible() if c.key in plan.records}
-    else:
-        records = read_records(settings.records)
+    records = _plan(settings).made() if settings.grid else read_records(settings.records)
     gather(records.values(), settings.output)
     say(f"{len(records)} records are in {settings.output}.")
     return 0
@@ -125,8 +125,8 @@ def _gather(call: Command, settings: Namespace) -> int:
 def _plan(settings: Namespace) -> Plan:
     records = read_records(settings.records)
     plan = Plan(grid_named(settings.grid), records)
-    if not _made(plan):
-        theirs = [name for name, grid in GRIDS.items() if _made(Plan(grid, records))]
+    if not plan.made():
+        theirs = [name for name, grid in GRIDS.items() if Plan(grid, records).made()]
         named = f"They are of {' and '.join(theirs)}" if theirs else "They are of no grid of today"
         raise ConfigError(
             f"None of the {len(records)} records at '{settings.records}' is of the grid "
@@ -135,14 +135,10 @@ def _plan(settings: Namespace) -> Plan:
     return plan
 
 
-def _made(plan: Plan) -> int:
-    return sum(cell.key in plan.records for cell in plan.possible())
-
-
 def _claims(call: Command, settings: Namespace) -> int:
     plan = _plan(settings)
     found = outcomes(plan)
-    say(f"{_made(plan)} of {plan.count} runs of the grid {plan.grid.name} are made.")
+    say(f"{len(plan.made())} of {plan.count} runs of the grid {plan.grid.name} are made.")
     for outcome in found:
         print_table(comparisons_table(outcome))
     print_table(summary(found))
@@ -150,8 +146,7 @@ def _claims(call: Command, settings: Namespace) -> int:
 
 
 def _report(call: Command, settings: Namespace) -> int:
-    if settings.output.exists() and not settings.output.is_dir():
-        raise ConfigError(f"The pages go to a folder, and '{settings.output}' is a file.")
+    _check_folder(settings.output, "pages")
     for path in write_pages(_plan(settings), settings.output):
         say(f"Written: {path}")
     return 0

@@ -81,13 +81,12 @@ def write_pages(plan: Plan, folder: Path) -> list[Path]:
 
 
 def _title(plan: Plan) -> tuple[str, str]:
-    runs = sum(cell.key in plan.records for cell in plan.possible())
     grid = plan.grid
     teachers = f", teachers `{grid.teacher}`" if grid.teachers else ""
     return (
         f"The paper's claims, on the grid {grid.name}",
-        f"{runs} of {plan.count} runs: {len(grid.tasks)} tasks ({', '.join(grid.tasks)}), students "
-        f"`{grid.student}`{teachers}. Settings are chosen over "
+        f"{len(plan.made())} of {plan.count} runs: {len(grid.tasks)} tasks "
+        f"({', '.join(grid.tasks)}), students `{grid.student}`{teachers}. Settings are chosen over "
         f"{_counted(grid.selection_seeds, 'seed')}, and are compared over up to "
         f"{_counted(grid.seeds, 'other')}.",
     )

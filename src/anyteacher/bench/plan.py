@@ -51,6 +51,11 @@ class Plan:
         for arm in self.arms:
             yield from self.comparison(arm)
 
+    def made(self) -> dict[str, Record]:
+        """The records of the grid by their keys; what else is known belongs to other grids."""
+        keys = (cell.key for cell in self.possible())
+        return {key: self.records[key] for key in keys if key in self.records}
+
     @property
     def count(self) -> int:
         """How many runs there are in all, whatever will be chosen."""

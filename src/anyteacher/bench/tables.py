@@ -38,8 +38,13 @@ def in_words(mean: Paired | None) -> str:
     """A mean difference with its interval."""
     if mean is None:
         return "·"
-    middle, low, high = (number(value, 2) for value in (mean.mean, mean.low, mean.high))
-    return f"{middle} [{low}, {high}]"
+    return with_interval(mean.mean, mean.low, mean.high)
+
+
+def with_interval(mean: float, low: float, high: float) -> str:
+    """A difference in per cent and its interval."""
+    middle, *ends = (number(value, 2) for value in (mean, low, high))
+    return f"{middle} [{', '.join(ends)}]"
 
 
 def comparisons_table(outcome: Outcome) -> Table:
@@ -47,11 +52,11 @@ def comparisons_table(outcome: Outcome) -> Table:
     claim = outcome.claim
     rows: list[list[Cell]] = []
     for row in outcome.rows:
-        mean, low, high = (number(value, 2) for value in row.relative())
         pairs = 0 if row.decision is None else row.decision.paired.seeds
         interval, found = "·", "·"
         if row.enough:
-            interval, found = f"{mean} [{low}, {high}]", number(row.smallest * row.percent, 1)
+            interval = with_interval(*row.relative())
+            found = number(row.smallest * row.percent, 1)
         rows.append([label(row, claim), interval, pairs, found, row.verdict])
     columns = ["comparison", "difference, % of the baseline", "pairs", "findable, %"]
     return Table(
@@ -145,11 +150,9 @@ def choices(plan: Plan) -> Table:
 def machines(plan: Plan) -> Table:
     """How many runs each machine and state of the source has made."""
     counts: dict[tuple[str, ...], int] = {}
-    for cell in plan.possible():
-        record = plan.records.get(cell.key)
-        if record is not None:
-            named = ("device", "processor", "PyTorch", "anyteacher")
-            key = (*(record.machine.get(name, "") for name in named), record.commit)
-            counts[key] = counts.get(key, 0) + 1
+    for record in plan.made().values():
+        named = ("device", "processor", "PyTorch", "anyteacher")
+        key = (*(record.machine.get(name, "") for name in named), record.commit)
+        counts[key] = counts.get(key, 0) + 1
     rows: list[list[Cell]] = [[*key, count] for key, count in sorted(counts.items())]
     return Table(["device", "processor", "PyTorch", "anyteacher", "commit", "runs"], rows)
