@@ -5,6 +5,7 @@ import pytest
 from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError
 from anyteacher.link import Link
+from anyteacher.projectors import MLP, Linear
 from anyteacher.regularizers import TrailingEnergy
 
 
@@ -28,3 +29,13 @@ def test_what_is_compared_and_how_it_is_normalised_are_common_to_links_to_a_teac
     assert alone == links[1]
     (by_method,) = Distillation(links[:1], method="fitnet", **settings).resolved()
     assert {name: getattr(by_method, name) for name in settings} == settings
+
+
+def test_a_projector_is_common_to_links_to_a_teacher():
+    links = [Link("a", "b"), Link("a", loss=TrailingEnergy(2))]
+    taught, alone = Distillation(links, projector=MLP(hidden=3)).resolved()
+    assert taught.projector.hidden == 3
+    assert alone == links[1]
+    (by_method,) = Distillation(links[:1], method="fitnet", projector=MLP()).resolved()
+    assert isinstance(by_method.projector, MLP)
+    assert isinstance(Distillation(links[:1]).resolved()[0].projector, Linear)

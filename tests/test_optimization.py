@@ -42,6 +42,40 @@ def test_a_model_of_biases_alone_has_one_group():
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
 
 
+@pytest.mark.parametrize(
+    ("given", "rate", "decay"),
+    [({}, 0.5, 0.1), ({"projector_lr": 0.1}, 0.05, 0.1), ({"projector_weight_decay": 3.0}, 0.5, 3)],
+)
+def test_projectors_have_settings_of_their_own(given, rate, decay):
+    parameters = {
+        name: nn.Parameter(torch.zeros(2, 2))
+        for name in ("student.w", "student.b", "links.0.w", "links.0.b")
+    }
+    weights = {"student.w", "links.0.w"}
+    made = Optimization(lr=0.5, weight_decay=0.1, warmup=0, **given)
+    optimizer, schedule = made.build(parameters, weights, 8, "links.")
+    found = {
+        name: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for name, p in parameters.items()
+        if any(p is other for other in group["params"])
+    }
+    assert found == {
+        "student.w": (0.5, 0.1),
+        "student.b": (0.5, 0.0),
+        "links.0.w": (rate, decay),
+        "links.0.b": (rate, 0.0),
+    }
+    # A checkpoint of a run without these settings still fits.
+    assert len(optimizer.param_groups) == 2 or given
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+    rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[parameters["links.0.w"]] == pytest.approx(rate / 2)
+    assert rates[parameters["student.b"]] == pytest.approx(0.25)
+
+
 def test_each_part_is_limited_by_its_own_norm():
     parts = [nn.Linear(2, 1, bias=False) for _ in range(3)]
     for part, gradient in zip(parts, (3.0, 0.1), strict=False):
@@ -62,6 +96,8 @@ def test_each_part_is_limited_by_its_own_norm():
         ({"clip": -1.0}, "clip"),
         ({"warmup": 1.0}, "warmup"),
         ({"ema": 1.0}, "ema"),
+        ({"projector_lr": 0.0}, "projector_lr"),
+        ({"projector_weight_decay": -0.1}, "projector_weight_decay"),
     ],
 )
 def test_impossible_settings(settings, match):

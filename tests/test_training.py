@@ -362,3 +362,22 @@ def test_matrices_decay_and_nothing_else_whatever_a_wrapper_makes_of_their_shape
         sum(decay > 0 for decay in expected.values()),
         sum(decay == 0 for decay in expected.values()),
     ]
+
+
+def test_projectors_may_have_a_rate_and_a_decay_of_their_own(tmp_path):
+    found = {}
+
+    class See(Callback):
+        def on_train_start(self, trainer, module):
+            names = {id(p): name for name, p in module.distiller.named_parameters()}
+            for group in trainer.optimizers[0].param_groups:
+                settings = (group["initial_lr"], group["weight_decay"])
+                found.update({names[id(p)]: settings for p in group["params"]})
+
+    own = {"projector_lr": 0.5, "projector_weight_decay": 0.25}
+    experiment = runs.experiment(lr=0.01, weight_decay=0.1, **own)
+    fit(experiment, tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
+    projectors = {settings for name, settings in found.items() if name.startswith("connections.")}
+    students = {settings for name, settings in found.items() if name.startswith("student.")}
+    assert projectors == {(0.005, 0.25)}
+    assert students == {(0.01, 0.1), (0.01, 0.0)}

@@ -8,6 +8,7 @@ from anyteacher.link import Link
 from anyteacher.losses import Direction
 from anyteacher.methods.named import links_by, method_named
 from anyteacher.normalization import Norm
+from anyteacher.projectors import LevelProjector, Projector
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Distillation:
             links as they are.
         direction: For all links to a teacher in place of their own: `inverted`, `traditional` or
             `none`.
+        projector: For all links to a teacher in place of their own, such as `ClosedForm`; each has
+            a copy of it.
         weight: Multiplies the weight of every link; 0 or more.
         compare: For all links to a teacher in place of their own: `positions` or `pooled`.
         student_norm: Likewise, the normalisation of the student's feature.
@@ -35,6 +38,7 @@ class Distillation:
     links: list[Link] = field(default_factory=list)
     method: str = ""
     direction: Direction | None = None
+    projector: Projector | LevelProjector | None = None
     weight: float = 1.0
     compare: Compare | None = None
     student_norm: Norm | None = None
@@ -61,6 +65,7 @@ class Distillation:
             links = links_by(self.method, links, self.direction)
         common = {
             "direction": self.direction,
+            "projector": self.projector,
             "compare": self.compare,
             "student_norm": self.student_norm,
             "teacher_norm": self.teacher_norm,

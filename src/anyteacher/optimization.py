@@ -18,6 +18,9 @@ class Optimization:
     Args:
         lr: Learning rate after the warm-up.
         weight_decay: Of weights; biases and normalisations have none.
+        projector_lr: Learning rate of the projectors, and of what losses learn, as a factor of
+            `lr`.
+        projector_weight_decay: Theirs; None for the same as the student's.
         warmup: Share of all steps over which the learning rate grows from zero; in [0, 1).
         clip: Largest norm of the student's gradient, and of the projectors'; 0 for no limit.
         ema: Decay of an exponential moving average of the student's weights, such as 0.999, with
@@ -26,6 +29,8 @@ class Optimization:
 
     lr: float = 1e-3
     weight_decay: float = 0.05
+    projector_lr: float = 1.0
+    projector_weight_decay: float | None = None
     warmup: float = 0.05
     clip: float = 1.0
     ema: float = 0.0
@@ -35,6 +40,12 @@ class Optimization:
             raise ConfigError(
                 f"lr must be positive, weight_decay and clip 0 or more; got {self.lr}, "
                 f"{self.weight_decay} and {self.clip}."
+            )
+        decay = self.projector_weight_decay
+        if not (0 < self.projector_lr < math.inf and (decay is None or decay >= 0)):
+            raise ConfigError(
+                "projector_lr must be positive, and projector_weight_decay 0 or more or None; got "
+                f"{self.projector_lr} and {decay}."
             )
         if not (0 <= self.warmup < 1 and 0 <= self.ema < 1):
             raise ConfigError(
@@ -54,7 +65,11 @@ class Optimization:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
     def build(
-        self, parameters: Mapping[str, nn.Parameter], weights: Collection[str], steps: int
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        weights: Collection[str],
+        steps: int,
+        links: str = "",
     ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
         """The optimiser, and the schedule of its learning rate over so many steps.
 
@@ -63,19 +78,36 @@ class Optimization:
             weights: The names of what decays: matrices and kernels, and not biases and the scales
                 of normalisations.
             steps: Of the whole training.
+            links: What the names of projectors, and of what losses learn, begin with; empty where
+                there are none.
         """
-        groups = [
-            {
-                "params": [p for name, p in parameters.items() if (name in weights) == decays],
-                "weight_decay": self.weight_decay if decays else 0.0,
-            }
-            for decays in (True, False)
-        ]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr)
+        # Grouped by the settings, those that decay first: where projectors have the student's, the
+        # groups, and so a checkpoint, are as they would be without.
+        groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
+        for decays in (True, False):
+            for name, parameter in parameters.items():
+                if (name in weights) == decays:
+                    settings = self._settings(bool(links) and name.startswith(links), decays)
+                    groups.setdefault((decays, *settings), []).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": params, "lr": lr, "weight_decay": decay}
+                for (_, lr, decay), params in groups.items()
+            ],
+            lr=self.lr,
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: self.factor(step, steps)
         )
         return optimizer, schedule
+
+    def _settings(self, is_link: bool, decays: bool) -> tuple[float, float]:
+        """Learning rate and weight decay of a parameter."""
+        lr, decay = self.lr, self.weight_decay
+        if is_link:
+            lr *= self.projector_lr
+            decay = decay if self.projector_weight_decay is None else self.projector_weight_decay
+        return lr, decay if decays else 0.0
 
     def limit(self, parts: Iterable[nn.Module], whole: Any) -> None:
         """Limits the gradient of each part by its own norm.

@@ -194,6 +194,6 @@ class TrainingModule(LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over all that is trained, and the schedule of its learning rate."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, schedule = self.optimization.build(trained(self), self._weights, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        steps, links = int(self.trainer.estimated_stepping_batches), "distiller.connections."
+        adamw, schedule = self.optimization.build(trained(self), self._weights, steps, links)
+        return {"optimizer": adamw, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -8,6 +8,7 @@ from cells import ALONE, TAUGHT, TINY
 
 from anyteacher import losses, methods
 from anyteacher.bench.cell import FORMS, Arm, Cell, Choice, _links
+from anyteacher.bench.variants import VARIANTS
 from anyteacher.errors import ConfigError
 from anyteacher.instantiation import instantiate
 from anyteacher.parsers import make_parser
@@ -72,6 +73,7 @@ def test_whatever_decides_the_result_is_in_the_key(cell):
         cell(TAUGHT, Choice(weight=0.1)),
         cell(TAUGHT, Choice(tap="middle")),
         *(cell(TAUGHT, Choice(form=form)) for form in FORMS if form != "own"),
+        *(cell(replace(TAUGHT, variant=name)) for name in VARIANTS),
         *(cell(budget=replace(TINY, **{part: 16})) for part in ("steps", "batch", "test")),
     ]
     assert len({cell.key for cell in cells}) == len(cells)
@@ -118,6 +120,7 @@ def test_cells_are_plain_data(cell):
     assert TAUGHT.name == "inverted from random, inverted"
     assert ALONE.name == "alone"
     assert TRAIL.name == "TrailingEnergy(rank=0.25)"
+    assert replace(TAUGHT, variant="raw").name == "inverted from random, inverted, raw"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +132,11 @@ def test_cells_are_plain_data(cell):
         (("depth", 16, "tiny", "random", "tiny", "fitnett"), "no method 'fitnett'"),
         (("depth", 16, "tiny", "none", "tiny"), "nothing to project"),
         (("depth", 16, "tiny", "none", "", "fitnet"), "fitnet needs a teacher"),
+        (("depth", 16, "tiny", "none", "", "", "none", "MLP"), "nothing to project"),
+        (
+            ("depth", 16, "tiny", "random", "tiny", "fitnet", "inverted", "MLPP"),
+            r"no variant 'MLPP'\. Did you mean MLP",
+        ),
     ],
 )
 def test_arms_that_cannot_be(arguments, message):

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from typing import Any, Literal
 
-from anyteacher import regularizers
+from anyteacher import projectors, regularizers
 from anyteacher.bench.networks import Tap
 from anyteacher.bench.problems import Budget, problem
+from anyteacher.bench.variants import variant
 from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError, did_you_mean
 from anyteacher.experiment import STUDENT
@@ -45,6 +46,7 @@ class Arm:
         method: A method by name, such as `fitnet`; without a teacher a regulariser such as
             `TrailingEnergy(rank=0.25)`, or empty for the student alone.
         direction: Of the projection, with a teacher.
+        variant: What is changed in the method, a name in `VARIANTS`; empty for the method as it is.
     """
 
     task: str
@@ -54,11 +56,13 @@ class Arm:
     teacher_network: str = ""
     method: str = ""
     direction: Direction = "none"
+    variant: str = ""
 
     def __post_init__(self) -> None:
         problem(self.task).network(self.student)
+        variant(self.variant)
         if self.teacher == "none":
-            if self.teacher_network or self.direction != "none":
+            if self.teacher_network or self.direction != "none" or self.variant:
                 raise ConfigError(f"Without a teacher there is nothing to project: {self}.")
             if self.method in known():
                 raise ConfigError(f"The method {self.method} needs a teacher: {self}.")
@@ -81,7 +85,8 @@ class Arm:
         """In words."""
         if self.teacher == "none":
             return self.method or "alone"
-        return f"{self.method} from {self.teacher}, {self.direction}"
+        changed = f", {self.variant}" if self.variant else ""
+        return f"{self.method} from {self.teacher}, {self.direction}{changed}"
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,11 @@ class Cell:
             "data": posed.data(arm.images, self.seed, budget),
             "teacher": self._teacher(),
             "distillation": self._distillation(),
-            "optimization": {"lr": self.choice.lr, "weight_decay": self.choice.weight_decay},
+            "optimization": {
+                "lr": self.choice.lr,
+                "weight_decay": self.choice.weight_decay,
+                **variant(arm.variant).optimization,
+            },
             "checkpoint_every": every,
             "trainer": {
                 "max_epochs": -1,
@@ -238,6 +247,7 @@ def _distillation(arm: Arm, choice: Choice) -> dict[str, Any]:
         "method": arm.method,
         "direction": arm.direction,
         **FORMS[choice.form],
+        **variant(arm.variant).distillation,
         "weight": choice.weight,
     }
 
@@ -245,9 +255,12 @@ def _distillation(arm: Arm, choice: Choice) -> dict[str, Any]:
 @cache
 def _links(arm: Arm, choice: Choice) -> list[dict[str, Any]]:
     found = _distillation(arm, choice)
-    for link in found["links"]:
-        if "loss" in link:
-            loss = link["loss"]
-            link["loss"] = getattr(regularizers, loss["class_path"])(**loss["init_args"])
+    for holder, part, package in (
+        *((link, "loss", regularizers) for link in found["links"]),
+        (found, "projector", projectors),
+    ):
+        if part in holder:
+            made = getattr(package, holder[part]["class_path"])
+            holder[part] = made(**holder[part]["init_args"])
     found["links"] = [Link(**link) for link in found["links"]]
     return [link.described() for link in Distillation(**found).resolved()]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from anyteacher.bench.problems import ROOMS
+from anyteacher.bench.variants import VARIANTS
 from anyteacher.bench.verdict import Expects
 from anyteacher.losses import Direction
 
 Quantity = Literal["metric", "seconds", "memory", "rank"]
-Baseline = Literal["alone", "traditional", "same task", "half"]
+Baseline = Literal["alone", "traditional", "unchanged", "same task", "half"]
 
 _METRIC_MARGIN = 0.01
 _COST_MARGIN = 0.05
@@ -29,9 +30,10 @@ class Claim:
         pairs: The student's task and the teacher's, or `random`, or `none`.
         methods: What each is tried with; regularisers where there is no teacher.
         direction: Of the arm that the claim is about.
+        variant: Of it, see `anyteacher.bench.variants`.
         baseline: What it is compared with: the student `alone`; the same arm with the `traditional`
-            direction; the same method with a teacher of the `same task`; or, of a rank, `half` of
-            what it could be.
+            direction and no variant; the arm without its variant, `unchanged`; the same method with
+            a teacher of the `same task`; or, of a rank, `half` of what it could be.
         quantity: What is compared: the task's deciding metric on the test data, the seconds of a
             training step, the memory held at most, or the effective rank of the projector at the
             end, as a share of the most it could be.
@@ -47,6 +49,7 @@ class Claim:
     pairs: tuple[tuple[str, str], ...]
     methods: tuple[str, ...] = ("inverted",)
     direction: Direction = "inverted"
+    variant: str = ""
     baseline: Baseline = "traditional"
     quantity: Quantity = "metric"
     expects: Expects = "better"
@@ -221,3 +224,30 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """What is decided, in the order of the report."""
+
+VARIED_PAIRS: tuple[tuple[str, str], ...] = (
+    ("depth", "segmentation"),
+    ("segmentation", "depth"),
+    ("normals", "depth"),
+    ("relighting", "segmentation"),
+)
+"""Pairs of dense tasks: on these the inverted direction was behind before it was varied."""
+
+_AGAINST: tuple[tuple[str, str, Baseline], ...] = (
+    ("C1", "a traditional one", "traditional"),
+    ("V", "one as the method has it", "unchanged"),
+)
+
+VARIED_CLAIMS: tuple[Claim, ...] = tuple(
+    Claim(
+        f"{short} {name}",
+        f"An inverted projection {changed.text} beats {other}.",
+        VARIED_PAIRS,
+        variant=name,
+        baseline=baseline,
+        seeds=10,
+    )
+    for name, changed in VARIANTS.items()
+    for short, other, baseline in _AGAINST
+)
+"""Whether another projector or normalisation makes more of the inverted direction."""

@@ -100,7 +100,9 @@ class Grid:
             for scale in self.scales
             for (task, teacher), method in product(claim.pairs, claim.methods)
             if self._has(task, teacher, method)
-            for ours in [self.arm(scale, task, teacher, method, claim.direction)]
+            for ours in [
+                self.arm(scale, task, teacher, method, claim.direction, variant=claim.variant)
+            ]
         ]
 
     def _has(self, task: str, teacher: str, method: str) -> bool:
@@ -117,11 +119,13 @@ class Grid:
         teacher: str = "none",
         method: str = "",
         direction: Direction = "none",
+        *,
+        variant: str = "",
     ) -> Arm:
         """An arm with the networks of the grid; the student alone where only the task is given."""
         images, _ = scale.of(task)
         theirs = "" if teacher == "none" else self.teacher
-        return Arm(task, images, self.student, teacher, theirs, method, direction)
+        return Arm(task, images, self.student, teacher, theirs, method, direction, variant)
 
     def _baseline(self, claim: Claim, scale: Scale, ours: Arm) -> Arm | None:
         if claim.baseline == "half":
@@ -129,7 +133,9 @@ class Grid:
         if claim.baseline == "alone":
             return self.arm(scale, ours.task)
         if claim.baseline == "traditional":
-            return replace(ours, direction="traditional")
+            return replace(ours, direction="traditional", variant="")
+        if claim.baseline == "unchanged":
+            return replace(ours, variant="")
         return replace(ours, teacher=ours.task)
 
     def arms(self) -> dict[Arm, tuple[Scale, int]]:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from anyteacher.bench.claims import CLAIMS, REGULARISER, Claim
+from anyteacher.bench.claims import CLAIMS, REGULARISER, VARIED_CLAIMS, VARIED_PAIRS, Claim
 from anyteacher.bench.grid import Grid, Scale
 from anyteacher.bench.problems import ROOMS, Budget
 from anyteacher.errors import ConfigError, did_you_mean
@@ -72,6 +72,49 @@ METHODS = replace(
     # Of forty arms thirty chose a tenth of their authors' weight where that was the least.
     weights=(0.01, 0.1, 1.0, 10.0),
     taps=("middle",),
+)
+
+# Pairs and claims with which one thing at a time is varied, in place of all thirty pairs.
+_PAIRS = (
+    ("depth", "segmentation"),
+    ("segmentation", "depth"),
+    ("normals", "depth"),
+    ("classification", "segmentation"),
+)
+_TRIED = ("C1", "C3", "C3 elsewhere", "C4", "C4 elsewhere")
+_FEW_CLAIMS = tuple(
+    replace(claim, pairs=_PAIRS) if claim.name == "C1" else claim
+    for claim in CLAIMS
+    if claim.name in _TRIED
+)
+
+AMPLE = replace(
+    QUICK,
+    name="ample",
+    tasks=tuple(task for task, _ in _PAIRS),
+    methods=("inverted", REGULARISER),
+    claims=_FEW_CLAIMS,
+    scales=(replace(QUICK.scales[0], images=512),),
+)
+
+NARROW = replace(AMPLE, name="narrow", scales=QUICK.scales, student="tiny")
+
+WEAK = replace(
+    AMPLE,
+    name="weak",
+    claims=_FEW_CLAIMS[:1],
+    scales=QUICK.scales,
+    teacher_images=64,
+    teacher_budget=Budget(300, batch=32, val=256, test=1024),
+)
+
+VARIED = replace(
+    QUICK,
+    name="variants",
+    tasks=tuple(task for task, _ in VARIED_PAIRS),
+    methods=("inverted",),
+    claims=VARIED_CLAIMS,
+    seeds=10,
 )
 
 FULL = Grid(
@@ -150,7 +193,20 @@ TEACHER_FREE = Grid(
 
 GRIDS = {
     grid.name: grid
-    for grid in (QUICK, MATRIX, METHODS, FULL, GPU, GPU_MOBILENET, GPU_VIT, TEACHER_FREE)
+    for grid in (
+        QUICK,
+        MATRIX,
+        METHODS,
+        TEACHER_FREE,
+        AMPLE,
+        NARROW,
+        WEAK,
+        VARIED,
+        FULL,
+        GPU,
+        GPU_MOBILENET,
+        GPU_VIT,
+    )
 }
 """By name."""
 

@@ -89,6 +89,7 @@ def _baseline(claim: Claim) -> str:
     against = {
         "alone": "the student alone",
         "traditional": "the traditional direction",
+        "unchanged": "the method as it is",
         "same task": "the teacher of the same task",
         "half": "one half",
     }[claim.baseline]
@@ -96,6 +97,8 @@ def _baseline(claim: Claim) -> str:
     if claim.quantity != "metric" and claim.baseline in ("traditional", "same task"):
         alike = "Only runs with the same settings are compared, those of the choice, too. "
     arm = claim.methods[0] if len(claim.methods) == 1 else "each method"
+    if claim.variant:
+        arm = f"{arm} ({claim.variant})"
     return (
         f"Compared is {arm}{way} with {against}: {quantity}; more is better. {alike}The smallest "
         f"difference that matters is {claim.margin:.0%}. Intervals are of five pairs or more, at "
