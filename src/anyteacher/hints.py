@@ -124,6 +124,10 @@ def _missing(match: re.Match[str], keys: list[str], parser: ArgumentParser) -> s
     names = match[1].split(", ")
     if {"run", "runs"} & set(names):
         return "give the folder of a run made by `anyteacher fit`."
+    if any(name.endswith(".records") for name in names):
+        return (
+            "give the folder of `anyteacher bench run`, or the file of `anyteacher bench gather`."
+        )
     return f"{', '.join(names)} must be given, by a flag or in a --config file."
 
 

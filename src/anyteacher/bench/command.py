@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from anyteacher.bench.cell import Cell
 from anyteacher.bench.evidence import outcomes
@@ -13,19 +12,21 @@ from anyteacher.bench.grids import GRIDS, grid_named
 from anyteacher.bench.page import write_pages
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.record import Record, gather, known_records, read_records
-from anyteacher.bench.runner import Crew, is_mine, parse_shard, progress
+from anyteacher.bench.runner import Crew, is_mine, parse_shard
 from anyteacher.bench.tables import comparisons_table, summary
+from anyteacher.bench.tally import Tally
 from anyteacher.bench.verdict import power
 from anyteacher.bench.worker import Command
 from anyteacher.errors import ConfigError
 from anyteacher.report import Table, print_table, say, usable_cores
 
+_WAITS = 3  # the status of a share that waits for others; 2 is for wrong input
 _EFFECTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 _SEEDS = (5, 10, 20)
 
 
 def bench(call: Command, settings: Namespace) -> int:
-    """Does what was asked; the status is 1 where a run has failed.
+    """Does what was asked; the status of `run` is 1 where a run failed, 3 where it waits for others.
 
     Args:
         call: Runs a subcommand of `anyteacher` with its arguments.
@@ -53,12 +54,13 @@ def _run(call: Command, settings: Namespace) -> int:
             say(
                 f"not compared: {arm.task}, {arm.name}: its teacher or all of its choices diverged."
             )
-    elif left and shard[1] > 1:
+    say(f"The records are in {settings.output}; `anyteacher bench claims` reads them.")
+    if plan.ready() and not failed:
         say(
             f"{left} runs of the grid are left. Those of this shard wait for others: start it "
             "again when the others have stopped."
         )
-    say(f"The records are in {settings.output}; `anyteacher bench claims` reads them.")
+        return _WAITS
     return 1 if failed else 0
 
 
@@ -79,19 +81,17 @@ def run_grid(
     """
     failed: dict[str, Record] = {}
     plan = Plan(grid, known_records(folder))
-    with Crew(folder, jobs, call) as crew, progress(Console()) as bar:
-        done = len(plan.made())
-        task = bar.add_task(grid.name, total=-(-plan.count // shard[1]), completed=done // shard[1])
+    total, done = -(-plan.count // shard[1]), len(plan.made()) // shard[1]
+    with Crew(folder, jobs, call) as crew, Tally(grid.name, total, done) as tally:
         while cells := _next(plan, shard, failed):
             for record in crew.run(cells):
                 if record.status == "failed":
                     failed[record.key] = record
-                    bar.console.print(f"failed: {named(record)}", markup=False, highlight=False)
-                bar.update(task, advance=1, description=f"{grid.name}: {record.cell['stage']}")
+                    tally.say(f"failed: {named(record)}")
+                tally.count(record.cell["stage"])
             plan = Plan(grid, known_records(folder))
-        made = int(bar.tasks[0].completed)
-        if not plan.ready():  # a share of the runs is no whole number of them
-            bar.update(task, total=made, completed=made)
+        if not plan.ready():
+            tally.end()
     return failed
 
 

@@ -1,4 +1,4 @@
-"""Many runs on one machine: so many processes at once, a bar with the time left, and what failed.
+"""Many runs on one machine: so many processes at once, and what failed.
 
 A process that dies, as where memory runs out, takes its run with it, which is recorded as failed,
 and is replaced.
@@ -14,8 +14,6 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from anyteacher.bench.cell import Cell
 from anyteacher.bench.record import Record, write_record
@@ -140,15 +138,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def progress(console: Console) -> Progress:
-    """A bar that counts runs, with the time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} runs"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )

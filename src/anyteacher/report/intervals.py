@@ -1,6 +1,7 @@
 """Comparisons with their 95 % intervals as SVG, drawn for wide and for narrow screens."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ from anyteacher.report.markup import escape, inline, number, shorten, signed
 
 _EDGE = 40.0  # below the rows: ticks and the label of the axis
 _DIGITS = 9  # of a number at most; more would take the place of the drawing
+_LINES, _WIDE, _NARROW = 2, 38, 48  # of a label: lines, and the characters of each
+_LEGEND = "A filled point: its interval leaves zero out; a hollow one: zero lies in it."
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Interval:
 class IntervalChart(Block):
     """Differences from a baseline, each with its interval, against the line of no difference.
 
-    A filled point stands for an interval without zero, a hollow one for an interval with it.
+    A filled point stands for an interval without zero, a hollow one for an interval with it, and
+    the figure says so. A long label takes two lines.
 
     Attributes:
         title: what is compared with what.
@@ -91,7 +95,7 @@ class IntervalChart(Block):
         drawings = self.svg(760, kind="wide") + self.svg(380, stacked=True, kind="narrow")
         return (
             f'<figure class="block"><figcaption>{inline(self.title)}</figcaption>'
-            f"{drawings}{note(self.note)}</figure>"
+            f"{drawings}{note(f'{self.note} {_LEGEND}'.strip())}</figure>"
         )
 
     def svg(self, width: float, *, stacked: bool = False, kind: str = "") -> str:
@@ -102,13 +106,14 @@ class IntervalChart(Block):
             stacked: whether label and numbers stand above the interval instead of beside it.
             kind: a class for the style sheet.
         """
-        labels = [shorten(row.label, 40 if not stacked else 48) for row in self.rows]
+        labels = [_wrapped(row.label, _NARROW if stacked else _WIDE) for row in self.rows]
         ends = [end for row in self.rows for end in (row.low, row.high)]
         low, high = span([0.0, *ends])
-        left = 10.0 if stacked else 24 + max(width_of(label) for label in labels)
+        left = 10.0 if stacked else 24 + max(width_of(line) for lines in labels for line in lines)
         right = 10.0 if stacked else 20 + max(width_of(str(row)) for row in self.rows)
         axis = Axis(low, high, left, width - right)
-        step, top = (4 * LINE if stacked else 2 * LINE), 1.5 * LINE
+        extra = LINE * (max(map(len, labels)) - 1) if stacked else 0.0
+        step, top = (4 * LINE + extra if stacked else 2 * LINE), 1.5 * LINE
         bottom = top + step * len(self.rows)
         zero = axis(0.0)
 
@@ -126,14 +131,18 @@ class IntervalChart(Block):
             f'<text class="quiet mid" x="{middle:.1f}" y="{bottom + _EDGE - 4:.1f}">'
             f"{escape(self.x_label)}</text>"
         )
-        for position, (row, label) in enumerate(zip(self.rows, labels, strict=True)):
-            y = top + step * (position + 0.5) + (1.1 * LINE if stacked else 0)
+        for position, (row, lines) in enumerate(zip(self.rows, labels, strict=True)):
+            y = top + step * (position + 0.5) + (1.1 * LINE + extra / 2 if stacked else 0)
+            # The last line of a label is above the numbers, or the middle of all beside the bar.
+            more = LINE * (len(lines) - 1)
+            first = y - 1.9 * LINE - more if stacked else y + 4 - more / 2
             full = f"<title>{escape(row.label)}</title>"
+            for place, line in enumerate(lines):
+                at = f"{first + place * LINE:.1f}"
+                parts.append(f'<text x="0" y="{at}">{full}{escape(line)}</text>')
             if stacked:
-                parts.append(f'<text x="0" y="{y - 1.9 * LINE:.1f}">{full}{escape(label)}</text>')
                 parts.append(f'<text class="quiet" x="0" y="{y - 0.95 * LINE:.1f}">{row}</text>')
             else:
-                parts.append(f'<text x="0" y="{y + 4:.1f}">{full}{escape(label)}</text>')
                 parts.append(f'<text class="end" x="{width:.1f}" y="{y + 4:.1f}">{row}</text>')
             state = "open" if row.low <= 0 <= row.high else "closed"
             start, end = axis(row.low), axis(row.high)
@@ -157,3 +166,9 @@ class IntervalChart(Block):
         if right - zero > width_of(f"{above} →") + 8:
             parts.append(f'<text class="quiet" x="{zero + 8:.1f}" y="12">{above} →</text>')
         return parts
+
+
+def _wrapped(label: str, width: int) -> list[str]:
+    """A label in lines of so many characters; what is longer than these is cut."""
+    lines = textwrap.wrap(label, width, max_lines=_LINES, placeholder="…") or [""]
+    return [shorten(line, width) for line in lines]
