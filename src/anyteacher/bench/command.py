@@ -26,7 +26,7 @@ _SEEDS = (5, 10, 20)
 
 
 def bench(call: Command, settings: Namespace) -> int:
-    """Does what was asked; the status of `run` is 1 where a run failed, 3 where it waits for others.
+    """Does what was asked; status 1 of `run`: a run has failed; 3: the rest waits for others.
 
     Args:
         call: Runs a subcommand of `anyteacher` with its arguments.
