@@ -74,16 +74,17 @@ METHODS = replace(
     taps=("middle",),
 )
 
-# Pairs and claims with which one thing at a time is varied, in place of all thirty pairs.
-_PAIRS = (
+PAIRS = (
     ("depth", "segmentation"),
     ("segmentation", "depth"),
     ("normals", "depth"),
     ("classification", "segmentation"),
 )
+"""Students' and teachers' tasks of the grids that differ from the matrix in one thing."""
+
 _TRIED = ("C1", "C3", "C3 elsewhere", "C4", "C4 elsewhere")
 _FEW_CLAIMS = tuple(
-    replace(claim, pairs=_PAIRS) if claim.name == "C1" else claim
+    replace(claim, pairs=PAIRS) if claim.name == "C1" else claim
     for claim in CLAIMS
     if claim.name in _TRIED
 )
@@ -91,7 +92,7 @@ _FEW_CLAIMS = tuple(
 AMPLE = replace(
     QUICK,
     name="ample",
-    tasks=tuple(task for task, _ in _PAIRS),
+    tasks=tuple(task for task, _ in PAIRS),
     methods=("inverted", REGULARISER),
     claims=_FEW_CLAIMS,
     scales=(replace(QUICK.scales[0], images=512),),
@@ -106,6 +107,10 @@ WEAK = replace(
     scales=QUICK.scales,
     teacher_images=64,
     teacher_budget=Budget(300, batch=32, val=256, test=1024),
+)
+
+SMALL_TEACHERS = replace(
+    AMPLE, name="small-teachers", claims=_FEW_CLAIMS[:1], scales=QUICK.scales, teacher="small"
 )
 
 VARIED = replace(
@@ -201,6 +206,7 @@ GRIDS = {
         AMPLE,
         NARROW,
         WEAK,
+        SMALL_TEACHERS,
         VARIED,
         FULL,
         GPU,

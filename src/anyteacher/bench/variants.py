@@ -39,7 +39,7 @@ VARIANTS: dict[str, Variant] = {
         "of features that are normalised over their channels",
         {"student_norm": "layer", "teacher_norm": "layer"},
     ),
-    "raw": Variant("of features as they are", {"student_norm": "none", "teacher_norm": "none"}),
+    "raw": Variant("to the student's features as they are", {"student_norm": "none"}),
 }
 """By name."""
 
