@@ -94,6 +94,29 @@ def test_first_the_weight_is_chosen_and_then_the_tap_and_the_form():
     ]
 
 
+def weights(*values):
+    return [Choice(weight=value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("tried", "best", "expected"),
+    [
+        (weights(0.1, 1.0), 1.0, weights(10.0)),
+        (weights(0.1, 1.0), 0.1, weights(0.01)),
+        (weights(0.1, 1.0, 10.0), 1.0, []),
+        (weights(0.1, 1.0, 10.0), 10.0, weights(100.0)),
+        (weights(0.1, 1.0, 10.0, 100.0), 100.0, []),  # two were added: no more
+        (weights(1.0), 1.0, []),
+    ],
+)
+def test_where_the_best_weight_is_at_an_end_a_further_one_is_tried(tried, best, expected):
+    grid = replace(GRID, further=2)
+    assert grid.wider_choices(TAUGHT, tried, Choice(weight=best)) == expected
+    assert GRID.wider_choices(TAUGHT, tried, Choice(weight=best)) == []
+    alone = grid.arm(grid.scales[0], "depth")
+    assert grid.wider_choices(alone, grid.choices(alone, Choice()), Choice(lr=0.01)) == []
+
+
 @pytest.mark.parametrize(
     ("task", "forms"), [("depth", ["own"]), ("digits", ["own", "pooled"])], ids=str
 )

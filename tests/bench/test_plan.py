@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -96,6 +97,27 @@ def test_the_best_on_the_validation_data_is_chosen_and_the_rate_of_the_student_a
     other = plan.chosen(GRID.arm(SCALE, "segmentation"))
     assert other.lr == 0.001
     assert {record.cell["lr"] for record in plan.compared(TAUGHT).values()} == {0.01}
+
+
+@pytest.mark.parametrize("best", [0.001, 0.01, 0.1, 1.0, 10.0, 100.0])
+def test_a_weight_beyond_the_ends_is_found_and_the_form_tried_with_it(best):
+    grid = replace(GRID, further=2)
+
+    def measure(cell):
+        distance = abs(math.log10(cell.choice.weight / best)) + (cell.choice.form != "pooled") / 9
+        return pretended(cell, val={cell_monitor(cell): 0.1 + distance})
+
+    records = ran(grid, measure)
+    plan = Plan(grid, records)
+    assert plan.chosen(TAUGHT) == Choice(weight=best, form="pooled")
+    tried = [cell.choice.weight for cell in plan.weighing(TAUGHT)]
+    ends = {0.001: (0.001, 1.0), 0.01: (0.001, 1.0), 10.0: (0.1, 100.0), 100.0: (0.1, 100.0)}
+    low, high = ends.get(best, (0.01, 1.0) if best == 0.1 else (0.1, 10.0))
+    assert (min(tried), max(tried)) == (low, high)
+    assert plan.count == len(records)
+    # What is not known yet adds to the count, never takes from it.
+    assert Plan(grid, {}).count <= plan.count
+    assert [cell.key for cell in plan.ready()] == []
 
 
 def test_the_tap_and_the_form_are_tried_with_the_best_weight_alone():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from cells import GRID, pretended, ran
 
@@ -32,6 +34,19 @@ def test_a_line_a_setting_and_a_column_a_direction():
         ("1", "deep", "own"): "75.0 (4)",
         ("the arm's best", "deep", "pooled"): "133.3 (4)",
     }
+
+
+def test_weights_beyond_the_ends_stand_in_their_order_with_how_many_arms_had_them():
+    def best_at_a_hundred(cell):
+        value = cell.choice.weight / 1000 + 0.1
+        record = pretended(cell)
+        return pretended(cell, val={record.monitor: value if record.mode == "max" else 1 - value})
+
+    grid = replace(GRID, further=2)
+    (section,) = tuning_section(Plan(grid, ran(grid, best_at_a_hundred)))
+    rows = section.blocks[0].rows
+    assert [row[0] for row in rows] == ["0.1", "1", "10", "100", "the arm's best"]
+    assert all(str(cell).endswith("(4)") for cell in (row[3] for row in rows))
 
 
 @pytest.mark.parametrize("status", ["failed", "diverged"])

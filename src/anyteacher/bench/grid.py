@@ -1,5 +1,6 @@
 """Which runs are made: the claims, on so many images, with such networks, in so many steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -65,6 +66,8 @@ class Grid:
         forms: How they are compared, where the method allows it.
         image_forms: Further ones for tasks with one answer an image, which need not know where.
         first_seed: Of the comparison.
+        further: How often a further weight is tried where the best so far is the smallest or the
+            largest.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Grid:
     also_trained: tuple[str, ...] = ()
     image_forms: tuple[str, ...] = ()
     first_seed: int = 0
+    further: int = 0
 
     def compared_seeds(self, count: int) -> range:
         """The seeds of a comparison over so many."""
@@ -170,6 +174,21 @@ class Grid:
             return [Choice(lr, decay) for lr, decay in product(self.lrs, self.decays)]
         tap, form = self._places(arm)[0]
         return [replace(base, weight=weight, tap=tap, form=form) for weight in self.weights]
+
+    def wider_choices(self, arm: Arm, tried: Sequence[Choice], best: Choice) -> list[Choice]:
+        """What is tried in addition where the best weight so far is the smallest or the largest.
+
+        As far beyond it as it is from its neighbour, as a factor. Nothing where the best lies
+        between others, or so many were added before.
+        """
+        weights = sorted(choice.weight for choice in tried)
+        if arm.alone or not 1 < len(weights) < len(self.weights) + self.further:
+            return []
+        return [
+            replace(best, weight=float(f"{end * end / neighbour:.3g}"))
+            for end, neighbour in (weights[:2], weights[:-3:-1])
+            if best.weight == end
+        ]
 
     def further_choices(self, arm: Arm, best: Choice) -> list[Choice]:
         """What is tried then, given the best of those: the other taps and forms, with its weight.

@@ -47,6 +47,7 @@ QUICK = Grid(
     lrs=(0.01, 0.03, 0.1),
     decays=(0.05, 0.2),
     weights=(0.1, 1.0, 10.0),
+    further=2,
     taps=("middle", "deep"),
     # Pooled features of dense tasks were 2 % worse than positions, and are not tried here again.
     forms=("own",),
@@ -69,8 +70,6 @@ METHODS = replace(
     methods=(),
     claims=tuple(claim for claim in CLAIMS if claim.name.startswith("C2 ")),
     seeds=10,
-    # Of forty arms thirty chose a tenth of their authors' weight where that was the least.
-    weights=(0.01, 0.1, 1.0, 10.0),
     taps=("middle",),
 )
 
@@ -142,6 +141,7 @@ FULL = Grid(
     lrs=(0.003, 0.01, 0.03, 0.1),
     decays=(0.05, 0.2),
     weights=(0.1, 1.0, 10.0),
+    further=2,
     taps=("middle", "deep"),
     forms=("own", "pooled", "pooled, batch"),
 )
@@ -192,6 +192,7 @@ TEACHER_FREE = Grid(
     lrs=(0.001, 0.003, 0.01, 0.03),
     decays=(0.05, 0.2, 0.5),
     weights=(0.01, 0.1, 1.0, 10.0),
+    further=2,
     taps=("deep",),
     forms=("own",),
 )

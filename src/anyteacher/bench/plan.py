@@ -2,9 +2,10 @@
 
 Teachers come first, and the student alone, for each of whose choices every selection seed is run.
 Then every other arm, with the learning rate of the student alone: first its weight, and with the
-best weight its tap and form. Then the comparison, each arm with what was best for it on the
-validation data. The test data are read in the comparison alone, and for the scores of the teachers,
-which nothing is chosen by.
+best weight its tap and form. Where that weight is the smallest or the largest that was tried,
+further ones are, as often as the grid says. Then the comparison, each arm with what was best for it
+on the validation data. The test data are read in the comparison alone, and for the scores of the
+teachers, which nothing is chosen by.
 """
 
 import math
@@ -58,13 +59,15 @@ class Plan:
 
     @property
     def count(self) -> int:
-        """How many runs there are in all, whatever will be chosen."""
+        """How many runs there are in all, as far as is known: a choice at an end adds some."""
+        seeds = self.grid.selection_seeds
         options = sum(
-            len(self.grid.choices(arm, Choice())) + len(self.grid.further_choices(arm, Choice()))
+            max(len(self.weighing(arm)), seeds * len(self.grid.choices(arm, Choice())))
+            + seeds * len(self.grid.further_choices(arm, Choice()))
             for arm in self.arms
         )
-        compared = sum(seeds for _, seeds in self.arms.values())
-        return len(self.teachers) + options * self.grid.selection_seeds + compared
+        compared = sum(count for _, count in self.arms.values())
+        return len(self.teachers) + options + compared
 
     def waiting(self) -> list[Arm]:
         """The arms that cannot be compared: runs before them are missing or have diverged."""
@@ -72,11 +75,23 @@ class Plan:
 
     def selection(self, arm: Arm) -> list[Cell]:
         """The runs among which an arm's settings are chosen; none while it waits for others."""
-        tries = self._tries(arm, self._choices(arm))
+        tries = self.weighing(arm)
         best = self._best(tries)
         if best is not None:
             tries += self._tries(arm, self.grid.further_choices(arm, best))
         return tries
+
+    def weighing(self, arm: Arm) -> list[Cell]:
+        """The first of them: among rates and decays of the student alone, of others the weight."""
+        choices = self._choices(arm)
+        while choices:
+            tries = self._tries(arm, choices)
+            best = self._best(tries)
+            wider = [] if best is None else self.grid.wider_choices(arm, choices, best)
+            if not wider:
+                return tries
+            choices = [*choices, *wider]
+        return []
 
     def _tries(self, arm: Arm, choices: list[Choice]) -> list[Cell]:
         seeds = range(SELECTION_SEED, SELECTION_SEED + self.grid.selection_seeds)

@@ -130,11 +130,15 @@ def tried(plan: Plan) -> str:
         "forms": grid.forms,
         "further forms where an image has one answer": images,
     }
-    return "; ".join(
+    words = "; ".join(
         f"{name} {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)}"
         for name, values in parts.items()
         if values
     )
+    if grid.further:
+        words += f"; and up to {grid.further} further weights where the best was the smallest "
+        words += "or the largest"
+    return words
 
 
 def choices(plan: Plan) -> Table:

@@ -13,9 +13,10 @@ from anyteacher.report.markup import number
 _BEST = "the arm's best"
 _TEXT = (
     "The mean over tasks, teachers and methods of the difference from the student alone with the "
-    "same seeds, on validation data, in per cent; more is better. Taps and forms that follow the "
-    "first were tried with the best weight of each arm. The weight is a factor of the method's "
-    "own. No comparison of a metric uses these runs."
+    "same seeds, on validation data, in per cent; more is better. In brackets is how many arms: a "
+    "weight beyond the usual ones was tried where the best lay at their end. Taps and forms that "
+    "follow the first were tried with the best weight of each arm. The weight is a factor of the "
+    "method's own. No comparison of a metric uses these runs."
 )
 
 _Setting = tuple[str, str, str]
@@ -32,7 +33,7 @@ def tuning_section(plan: Plan) -> list[Section]:
     columns = sorted({column for found in values.values() for column in found}, reverse=True)
     rows: list[list[Cell]] = [
         [*setting, *(_mean(found.get(column)) for column in columns)]
-        for setting, found in values.items()
+        for setting, found in sorted(values.items(), key=_place)
     ]
     if not rows:
         return []
@@ -45,6 +46,12 @@ def tuning_section(plan: Plan) -> list[Section]:
     return [Section("What the settings did", _TEXT, [Table(titles, rows, "Settings tried")])]
 
 
+def _place(item: tuple[_Setting, object]) -> float:
+    """Weights by their size, then what was tried with the best of them, as it was tried."""
+    weight = item[0][0]
+    return math.inf if weight == _BEST else float(weight)
+
+
 def _differences(plan: Plan, arm: Arm) -> dict[_Setting, float]:
     """Per cent by setting, of an arm with a teacher; without what diverged or lacks its pair."""
     scale, _ = plan.arms[arm]
@@ -55,12 +62,13 @@ def _differences(plan: Plan, arm: Arm) -> dict[_Setting, float]:
     theirs = plan.validated(plan.selection(alone))[base]
     sign = 100 if problem(arm.task).mode == "max" else -100
     tried = plan.validated(plan.selection(arm))
+    weighed = plan.validated(plan.weighing(arm))
     found: dict[_Setting, float] = {}
-    for place, (choice, ours) in enumerate(tried.items()):
+    for choice, ours in tried.items():
         pairs = [(ours[seed], theirs[seed]) for seed in ours.keys() & theirs.keys()]
         values = [sign * (mine - other) / abs(other) for mine, other in pairs]
         if values and all(map(math.isfinite, values)):
-            weight = f"{choice.weight:g}" if place < len(plan.grid.weights) else _BEST
+            weight = f"{choice.weight:g}" if choice in weighed else _BEST
             found[weight, choice.tap, choice.form] = fmean(values)
     return found
 
