@@ -69,7 +69,7 @@ METHODS = replace(
     tasks=("depth", "segmentation"),
     methods=(),
     claims=tuple(claim for claim in CLAIMS if claim.name.startswith("C2 ")),
-    seeds=10,
+    further=0,
     taps=("middle",),
 )
 
@@ -118,7 +118,6 @@ VARIED = replace(
     tasks=tuple(task for task, _ in VARIED_PAIRS),
     methods=("inverted",),
     claims=VARIED_CLAIMS,
-    seeds=10,
 )
 
 FULL = Grid(
