@@ -1,5 +1,6 @@
 """Interval charts: what is drawn, where, and what cannot be."""
 
+import itertools
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -79,6 +80,32 @@ def test_asked_for_decimals_are_shown():
 def test_numbers_of_many_digits_are_short():
     assert str(Interval("a", -2.5e12, -1e15, 3e9)) == "−2.5e+12 [−1e+15, 3e+09]"
     assert str(Interval("a", 1e8, 1e8 - 1e-6, 1e8 + 1e-6)) == "100000000 [100000000, 100000000]"
+
+
+def own_texts(element):
+    return ["".join(part.tail or "" for part in text) for text in element]
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_long_label_takes_two_lines_and_is_cut_behind_them(stacked):
+    long = "digits, TrailingEnergy(rank=0.25, fraction=True), 100"
+    rows = [Interval(long, 1, 0, 2), Interval("short", 1, 0, 2), Interval("word " * 40, 1, 0, 2)]
+    tree = ET.fromstring(IntervalChart("t", "x", rows, "max").svg(760, stacked=stacked))
+    labels = [e for e in tree.iter("text") if e.find("title") is not None]
+    told = own_texts(labels)
+    whole = [label.find("title").text for label in labels]
+    assert whole == [long, long, "short", rows[2].label, rows[2].label]
+    assert " ".join(told[:2]) == long
+    assert told[2] == "short"
+    assert told[4].endswith("…")
+    heights = [float(label.get("y")) for label in labels]
+    assert heights == sorted(heights)
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= 15  # no line on another
+
+
+def test_the_figure_says_what_the_points_mean():
+    page = IntervalChart("title", "metres", [Interval("a", 1, 0.5, 2)], "min", note="Of 3.").html()
+    assert "Of 3. A filled point: its interval leaves zero out; a hollow one: zero lies in" in page
 
 
 ends = st.lists(st.floats(-1e100, 1e100), min_size=3, max_size=3).map(sorted)
