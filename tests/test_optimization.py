@@ -44,7 +44,11 @@ def test_a_model_of_biases_alone_has_one_group():
 
 @pytest.mark.parametrize(
     ("given", "rate", "decay"),
-    [({}, 0.5, 0.1), ({"projector_lr": 0.1}, 0.05, 0.1), ({"projector_weight_decay": 3.0}, 0.5, 3)],
+    [
+        ({}, 0.5, 0.1),
+        ({"projector_lr_factor": 0.1}, 0.05, 0.1),
+        ({"projector_weight_decay": 3.0}, 0.5, 3),
+    ],
 )
 def test_projectors_have_settings_of_their_own(given, rate, decay):
     parameters = {
@@ -96,7 +100,7 @@ def test_each_part_is_limited_by_its_own_norm():
         ({"clip": -1.0}, "clip"),
         ({"warmup": 1.0}, "warmup"),
         ({"ema": 1.0}, "ema"),
-        ({"projector_lr": 0.0}, "projector_lr"),
+        ({"projector_lr_factor": 0.0}, "projector_lr_factor"),
         ({"projector_weight_decay": -0.1}, "projector_weight_decay"),
     ],
 )

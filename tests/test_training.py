@@ -374,7 +374,7 @@ def test_projectors_may_have_a_rate_and_a_decay_of_their_own(tmp_path):
                 settings = (group["initial_lr"], group["weight_decay"])
                 found.update({names[id(p)]: settings for p in group["params"]})
 
-    own = {"projector_lr": 0.5, "projector_weight_decay": 0.25}
+    own = {"projector_lr_factor": 0.5, "projector_weight_decay": 0.25}
     experiment = runs.experiment(lr=0.01, weight_decay=0.1, **own)
     fit(experiment, tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
     projectors = {settings for name, settings in found.items() if name.startswith("connections.")}

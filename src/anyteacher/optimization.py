@@ -18,7 +18,7 @@ class Optimization:
     Args:
         lr: Learning rate after the warm-up.
         weight_decay: Of weights; biases and normalisations have none.
-        projector_lr: Learning rate of the projectors, and of what losses learn, as a factor of
+        projector_lr_factor: Learning rate of the projectors, and of what losses learn, as a factor of
             `lr`.
         projector_weight_decay: Theirs; None for the same as the student's.
         warmup: Share of all steps over which the learning rate grows from zero; in [0, 1).
@@ -29,7 +29,7 @@ class Optimization:
 
     lr: float = 1e-3
     weight_decay: float = 0.05
-    projector_lr: float = 1.0
+    projector_lr_factor: float = 1.0
     projector_weight_decay: float | None = None
     warmup: float = 0.05
     clip: float = 1.0
@@ -42,10 +42,10 @@ class Optimization:
                 f"{self.weight_decay} and {self.clip}."
             )
         decay = self.projector_weight_decay
-        if not (0 < self.projector_lr < math.inf and (decay is None or decay >= 0)):
+        if not (0 < self.projector_lr_factor < math.inf and (decay is None or decay >= 0)):
             raise ConfigError(
-                "projector_lr must be positive, and projector_weight_decay 0 or more or None; got "
-                f"{self.projector_lr} and {decay}."
+                "projector_lr_factor must be positive, and projector_weight_decay 0 or more or None; got "
+                f"{self.projector_lr_factor} and {decay}."
             )
         if not (0 <= self.warmup < 1 and 0 <= self.ema < 1):
             raise ConfigError(
@@ -105,7 +105,7 @@ class Optimization:
         """Learning rate and weight decay of a parameter."""
         lr, decay = self.lr, self.weight_decay
         if is_link:
-            lr *= self.projector_lr
+            lr *= self.projector_lr_factor
             decay = decay if self.projector_weight_decay is None else self.projector_weight_decay
         return lr, decay if decays else 0.0
 

@@ -32,7 +32,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "MLP": Variant("by two layers", _projector("MLP")),
     "slow": Variant(
-        "that learns at a tenth of the student's rate", optimization={"projector_lr": 0.1}
+        "that learns at a tenth of the student's rate", optimization={"projector_lr_factor": 0.1}
     ),
     "no decay": Variant("without weight decay", optimization={"projector_weight_decay": 0.0}),
     "layer": Variant(
