@@ -190,4 +190,4 @@ def _mean(
     compared = plan.grid.comparisons(claim)
     if len(compared) < len(pairs) or any(one.ours not in plan.arms for one in compared):
         return None
-    return outcome(plan, claim, compared).mean
+    return outcome(plan, claim).mean

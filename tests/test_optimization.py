@@ -30,7 +30,7 @@ def test_schedule_grows_peaks_and_falls_to_zero(warmup, steps):
 def test_only_weights_decay_and_every_parameter_is_there():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     optimizer, schedule = Optimization(lr=0.5, weight_decay=0.1, warmup=0.5).build(
-        dict(model.named_parameters()), {"0.weight", "3.weight"}, 8
+        dict(model.named_parameters()), {"0.weight", "3.weight"}, 8, "links."
     )
     decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert decays == {id(p): 0.1 if p.ndim > 1 else 0.0 for p in model.parameters()}
@@ -38,7 +38,7 @@ def test_only_weights_decay_and_every_parameter_is_there():
 
 
 def test_a_model_of_biases_alone_has_one_group():
-    optimizer, _ = Optimization().build({"bias": nn.Parameter(torch.zeros(3))}, [], 5)
+    optimizer, _ = Optimization().build({"bias": nn.Parameter(torch.zeros(3))}, [], 5, "links.")
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
 
 
@@ -102,6 +102,7 @@ def test_each_part_is_limited_by_its_own_norm():
         ({"ema": 1.0}, "ema"),
         ({"projector_lr_factor": 0.0}, "projector_lr_factor"),
         ({"projector_weight_decay": -0.1}, "projector_weight_decay"),
+        ({"projector_weight_decay": math.inf}, "projector_weight_decay"),
     ],
 )
 def test_impossible_settings(settings, match):

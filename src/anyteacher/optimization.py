@@ -18,8 +18,7 @@ class Optimization:
     Args:
         lr: Learning rate after the warm-up.
         weight_decay: Of weights; biases and normalisations have none.
-        projector_lr_factor: Learning rate of the projectors, and of what losses learn, as a factor of
-            `lr`.
+        projector_lr_factor: Factor of the learning rate for projectors, and for what losses learn.
         projector_weight_decay: Theirs; None for the same as the student's.
         warmup: Share of all steps over which the learning rate grows from zero; in [0, 1).
         clip: Largest norm of the student's gradient, and of the projectors'; 0 for no limit.
@@ -42,10 +41,15 @@ class Optimization:
                 f"{self.weight_decay} and {self.clip}."
             )
         decay = self.projector_weight_decay
-        if not (0 < self.projector_lr_factor < math.inf and (decay is None or decay >= 0)):
+        if not 0 < self.projector_lr_factor < math.inf:
             raise ConfigError(
-                "projector_lr_factor must be positive, and projector_weight_decay 0 or more or None; got "
-                f"{self.projector_lr_factor} and {decay}."
+                "projector_lr_factor multiplies lr for the projectors, and must be positive; got "
+                f"{self.projector_lr_factor}."
+            )
+        if not (decay is None or 0 <= decay < math.inf):
+            raise ConfigError(
+                "projector_weight_decay must be 0 or more, or null for that of the student; got "
+                f"{decay}."
             )
         if not (0 <= self.warmup < 1 and 0 <= self.ema < 1):
             raise ConfigError(
@@ -69,7 +73,7 @@ class Optimization:
         parameters: Mapping[str, nn.Parameter],
         weights: Collection[str],
         steps: int,
-        links: str = "",
+        links: str,
     ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
         """The optimiser, and the schedule of its learning rate over so many steps.
 
@@ -78,8 +82,7 @@ class Optimization:
             weights: The names of what decays: matrices and kernels, and not biases and the scales
                 of normalisations.
             steps: Of the whole training.
-            links: What the names of projectors, and of what losses learn, begin with; empty where
-                there are none.
+            links: What the names of projectors, and of what losses learn, begin with.
         """
         # Grouped by the settings, those that decay first: where projectors have the student's, the
         # groups, and so a checkpoint, are as they would be without.
@@ -87,7 +90,7 @@ class Optimization:
         for decays in (True, False):
             for name, parameter in parameters.items():
                 if (name in weights) == decays:
-                    settings = self._settings(bool(links) and name.startswith(links), decays)
+                    settings = self._settings(name.startswith(links), decays)
                     groups.setdefault((decays, *settings), []).append(parameter)
         optimizer = torch.optim.AdamW(
             [

@@ -1,7 +1,9 @@
 import re
+from itertools import product
 
-from anyteacher.bench.claims import CLAIMS, METHODS, OTHER, SAME
+from anyteacher.bench.claims import CLAIMS, METHODS, OTHER, SAME, VARIED_CLAIMS
 from anyteacher.bench.problems import PROBLEMS
+from anyteacher.bench.variants import VARIANTS
 from anyteacher.bench.verdict import FEWEST_SEEDS
 from anyteacher.methods.about import about
 
@@ -26,8 +28,25 @@ def test_methods_have_both_directions():
         assert {"inverted", "traditional"} <= set(about(name).directions), name
 
 
+def test_claims_of_a_family_expect_the_same():
+    """They are decided together."""
+    families = {}
+    for claim in (*CLAIMS, *VARIED_CLAIMS):
+        families.setdefault(claim.family or claim.name, set()).add(
+            (claim.expects, claim.quantity, claim.baseline)
+        )
+    assert {"C2", "C1 variants", "V variants"} < set(families)
+    assert all(len(kinds) == 1 for kinds in families.values())
+
+
+def test_every_variant_is_compared_with_the_method_as_it_is_and_with_the_traditional_one():
+    assert len({claim.name for claim in VARIED_CLAIMS}) == len(VARIED_CLAIMS)
+    found = {(claim.variant, claim.baseline) for claim in VARIED_CLAIMS}
+    assert found == set(product(VARIANTS, ("traditional", "unchanged")))
+
+
 def test_each_can_be_decided():
-    for claim in CLAIMS:
+    for claim in (*CLAIMS, *VARIED_CLAIMS):
         assert claim.seeds >= FEWEST_SEEDS
         assert 0 < claim.margin < 1
         assert 0 < claim.needs <= 1

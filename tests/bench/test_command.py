@@ -90,6 +90,21 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(call, tmp_path):
     assert sorted(statuses) == ["done"] * 3 + ["failed"]
 
 
+def test_a_share_does_not_wait_for_a_run_that_failed_elsewhere(call, tmp_path):
+    records = list(ran(SMALL).values())
+    broken = next(r for r in records if r.cell["stage"] == "teacher")
+    for record in records:
+        if record.cell["stage"] != "comparison":
+            write_record(tmp_path, record)
+    write_record(tmp_path, replace(broken, status="failed", val={}, test={}, error="no disk"))
+    others = 1 - int(broken.key, 16) % 2
+    run = ["run", "--grid", "small", "--output", tmp_path, "--jobs", 1, "--shard", f"{others}/2"]
+    status, out, _ = call(*run)
+    assert status == 1
+    assert f"1 runs of other shards failed (runs/{broken.key})" in out
+    assert "Start those shards again" in out
+
+
 def test_arms_that_cannot_be_compared_are_named(call, tmp_path):
     def measure(cell):
         return pretended(cell, "diverged" if cell.stage == "teacher" else "done")

@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import browser
@@ -38,7 +39,7 @@ def test_the_sections(records):
     (alone,) = sections["The students alone"].blocks
     depth = next(row for row in alone.rows if row[0] == "depth")
     assert depth[:4] == ["depth", 16, "tiny", "abs_rel, min"]
-    assert depth[4:] == [pytest.approx(0.5005), pytest.approx(0.0021, abs=1e-4), 5]
+    assert depth[4:] == [pytest.approx(0.5005), pytest.approx(0.0021, abs=1e-4), 5, 0]
     assert sections["What was chosen"].text.endswith(f"Tried were {tried(Plan(GRID, records))}.")
     (choices,) = sections["What was chosen"].blocks
     assert len(choices.rows) == len(GRID.arms())
@@ -53,10 +54,33 @@ def test_the_same_records_give_the_same_files(records, tmp_path):
     again = write_pages(Plan(GRID, read_records(tmp_path / "tiny.jsonl")), tmp_path / "again")
     assert [path.read_bytes() for path in again] == [page.read_bytes(), text.read_bytes()]
     ET.fromstring(page.read_text(encoding="utf-8").removeprefix("<!DOCTYPE html>"))
-    assert "| C1 | supported | 1 / 1 / 0 |" in text.read_text(encoding="utf-8")
+    assert "| C1 | not supported | 1 / 1 / 0 |" in text.read_text(encoding="utf-8")
     if browser.BROWSER is not None:
         assert browser.complaints(page, tmp_path) == []
         assert browser.not_drawn(browser.seen(page, tmp_path, width=500)) == []
+
+
+def test_what_diverged_is_told_wherever_it_is(records):
+    """A student alone and a taught one each lose a seed, and a teacher is lost altogether."""
+    plan = Plan(GRID, records)
+    alone = GRID.arm(GRID.scales[0], "segmentation")
+    taught = GRID.arm(GRID.scales[0], "depth", "depth", "inverted", "inverted")
+    lost = {plan.comparison(alone)[1].key, plan.comparison(taught)[1].key}
+    lost.add(plan.teachers["segmentation", "tiny"].key)
+    changed = {
+        key: replace(r, status="diverged", val={}, test={}) if key in lost else r
+        for key, r in records.items()
+    }
+    sections = {section.title: section for section in make_sections(Plan(GRID, changed))}
+    (students,) = sections["The students alone"].blocks
+    counts = {row[0]: row[6:] for row in students.rows}
+    assert counts == {"depth": [5, 0], "segmentation": [4, 1], "digits": [5, 0]}
+    inverted, _ = sections["Which task teaches which, with 16 images"].blocks
+    assert inverted.values[0][0] is None  # not the mean of the seeds that are left
+    assert inverted.values[1] == [None] * 3  # nothing to compare with
+    (left,) = sections["What cannot be compared"].blocks
+    assert {row[0] for row in left.rows} == {"depth", "segmentation"}
+    assert all("from segmentation" in row[2] for row in left.rows)
 
 
 def test_a_page_of_nothing_is_written_too(tmp_path):

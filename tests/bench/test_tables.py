@@ -17,7 +17,9 @@ def test_a_line_a_claim(records):
     table = summary(outcomes(Plan(GRID, records)))
     c1 = next(row for row in table.rows if row[0] == "C1")
     # The error of depth is smaller, and the score of segmentation smaller, too.
-    assert c1[1:5] == ["supported", "1 / 1 / 0", "50%", "0.00 [0.00, 0.00]"]
+    assert c1[1:5] == ["not supported", "1 / 1 / 0", "more than 50%", "0.00 [0.00, 0.00]"]
+    c4 = next(row for row in table.rows if row[0] == "C4")
+    assert c4[3] == "all"
     assert len(table.rows) == len(outcomes(Plan(GRID, records)))
 
 

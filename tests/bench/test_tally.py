@@ -10,12 +10,13 @@ def told(terminal, seconds, *, total=10, done=4, ends=False):
     """What is written while a run is made at each of these seconds."""
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
     now = [0.0]
-    with Tally("quick", total, done, console, lambda: now[0]) as tally:
+    with Tally("quick", done, console, lambda: now[0]) as tally:
+        tally.expect(total)
         for second in seconds:
             now[0] = second
             tally.count("selection")
         if ends:
-            tally.end()
+            tally.expect(tally.done)
     return console.file.getvalue()
 
 
@@ -41,5 +42,5 @@ def test_on_a_terminal_there_is_a_bar(ends, count):
 
 def test_what_is_said_is_not_taken_for_markup():
     console = Console(file=io.StringIO(), width=20)
-    Tally("quick", 1, 0, console).say("failed: [bold] and a long line")
+    Tally("quick", 0, console).say("failed: [bold] and a long line")
     assert console.file.getvalue() == "failed: [bold] and a long line\n"

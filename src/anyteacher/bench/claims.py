@@ -39,7 +39,11 @@ class Claim:
             end, as a share of the most it could be.
         expects: How the arm is to compare with the baseline.
         margin: The smallest difference that matters, as a share of the baseline's mean.
-        needs: The share of the comparisons that must be supported for the claim to be.
+        needs: More than this share of the comparisons must be supported for the claim to be; 1 for
+            all of them.
+        family: Claims of one family are parts of one question, such as which of many methods; the
+            levels of their comparisons are those of all of these together. Empty for the claim
+            alone.
         seeds: Paired seeds that it asks for. A grid may have fewer; below five nothing is decided.
         paper: What the paper says of the size of it, if anything.
     """
@@ -57,6 +61,7 @@ class Claim:
     needs: float = 0.5
     seeds: int = 5
     paper: str = ""
+    family: str = ""
 
 
 OTHER: tuple[tuple[str, str], ...] = tuple((s, t) for s in ROOMS for t in ROOMS if s != t)
@@ -108,6 +113,7 @@ CLAIMS: tuple[Claim, ...] = (
             _FEW,
             methods=(method,),
             seeds=10,
+            family="C2",
         )
         for method in METHODS
     ),
@@ -246,6 +252,7 @@ VARIED_CLAIMS: tuple[Claim, ...] = tuple(
         variant=name,
         baseline=baseline,
         seeds=10,
+        family=f"{short} variants",
     )
     for name, changed in VARIANTS.items()
     for short, other, baseline in _AGAINST

@@ -43,25 +43,37 @@ def _run(call: Command, settings: Namespace) -> int:
     _check_folder(settings.output, "runs")
     jobs = settings.jobs or usable_cores()
     failed = run_grid(grid, settings.output, jobs=jobs, shard=shard, call=call)
-    plan = Plan(grid, known_records(settings.output))
-    left = plan.count - len(plan.made())
+    status = _tell_what_is_left(grid, known_records(settings.output), failed)
+    say(f"The records are in {settings.output}; `anyteacher bench claims` reads them.")
+    return status
+
+
+def _tell_what_is_left(
+    grid: Grid, known: Mapping[str, Record], failed: Mapping[str, Record]
+) -> int:
+    """Says what went wrong and what is not made; returns the status of the command."""
+    plan = Plan(grid, known)
+    ready = {cell.key for cell in plan.ready()}
     for record in failed.values():
         say(f"failed: {named(record)} (runs/{record.key}): {record.error}")
     if failed:
         say(f"{len(failed)} runs failed. The same command tries them again.")
-    elif not plan.ready():
-        for arm in plan.waiting():
-            say(
-                f"not compared: {arm.task}, {arm.name}: its teacher or all of its choices diverged."
-            )
-    say(f"The records are in {settings.output}; `anyteacher bench claims` reads them.")
-    if plan.ready() and not failed:
+        return 1
+    if others := [key for key in sorted(ready) if key in known]:
         say(
-            f"{left} runs of the grid are left. Those of this shard wait for others: start it "
-            "again when the others have stopped."
+            f"{len(others)} runs of other shards failed (runs/{', runs/'.join(others)}), for which "
+            "the rest may have to wait. Start those shards again."
+        )
+        return 1
+    if ready:
+        say(
+            f"{plan.count - len(plan.made())} runs of the grid are left. Those of this shard wait "
+            "for others: start it again when the others have stopped."
         )
         return _WAITS
-    return 1 if failed else 0
+    for arm in plan.waiting():
+        say(f"not compared: {arm.task}, {arm.name}: its teacher or all of its choices diverged.")
+    return 0
 
 
 def run_grid(
@@ -81,17 +93,18 @@ def run_grid(
     """
     failed: dict[str, Record] = {}
     plan = Plan(grid, known_records(folder))
-    total, done = -(-plan.count // shard[1]), len(plan.made()) // shard[1]
-    with Crew(folder, jobs, call) as crew, Tally(grid.name, total, done) as tally:
+    done = len(plan.made()) // shard[1]
+    with Crew(folder, jobs, call) as crew, Tally(grid.name, done) as tally:
         while cells := _next(plan, shard, failed):
+            tally.expect(-(-plan.count // shard[1]))
             for record in crew.run(cells):
                 if record.status == "failed":
                     failed[record.key] = record
                     tally.say(f"failed: {named(record)}")
                 tally.count(record.cell["stage"])
             plan = Plan(grid, known_records(folder))
-        if not plan.ready():
-            tally.end()
+        if not plan.ready():  # a share of the runs need not be the whole number that was expected
+            tally.expect(tally.done)
     return failed
 
 

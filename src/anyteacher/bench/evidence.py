@@ -12,6 +12,7 @@ from anyteacher.bench.claims import Claim, Quantity
 from anyteacher.bench.grid import Comparison, Scale
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
+from anyteacher.bench.ranks import rank_shares
 from anyteacher.bench.record import Record
 from anyteacher.bench.verdict import FEWEST_SEEDS, Decision, Verdict, decide, detectable, together
 from anyteacher.statistics import Paired, compare
@@ -97,25 +98,48 @@ class Outcome:
 
 def outcomes(plan: Plan) -> list[Outcome]:
     """Every claim of a grid that compares anything in it."""
-    found = ((claim, plan.grid.comparisons(claim)) for claim in plan.grid.claims)
-    return [outcome(plan, claim, comparisons) for claim, comparisons in found if comparisons]
+    stated = [(claim, plan.grid.comparisons(claim)) for claim in plan.grid.claims]
+    families: dict[str, list[_Stated]] = {}
+    for claim, comparisons in stated:
+        if comparisons:
+            families.setdefault(claim.family or claim.name, []).append((claim, comparisons))
+    found = {one.claim.name: one for members in families.values() for one in _family(plan, members)}
+    return [found[claim.name] for claim, _ in stated if claim.name in found]
 
 
-def outcome(plan: Plan, claim: Claim, comparisons: Sequence[Comparison]) -> Outcome:
-    """One claim: its comparisons with two pairs or more are the family."""
-    pairs = [_pairs(plan, claim, comparison) for comparison in comparisons]
-    measured = [pair for pair in pairs if len(pair.seeds) > 1]
-    family = [compare(pair.ours, pair.theirs, mode="max") for pair in measured]
-    margins = [claim.margin * abs(fmean(pair.theirs)) for pair in measured]
-    decisions = iter(decide(family, margins, claim.expects))
-    rows = []
-    for comparison, pair in zip(comparisons, pairs, strict=True):
-        baseline = fmean(pair.theirs) if pair.seeds else math.nan
-        decision = next(decisions) if len(pair.seeds) > 1 else None
-        smallest = math.nan if decision is None else detectable(decision.paired, len(family))
-        counts = (pair.lacking, pair.diverged, pair.unmeasured)
-        rows.append(Row(comparison, baseline, decision, *counts, smallest))
-    return Outcome(claim, rows, _mean(pairs))
+def outcome(plan: Plan, claim: Claim) -> Outcome:
+    """One claim, as if it were the only one of its family."""
+    (found,) = _family(plan, [(claim, plan.grid.comparisons(claim))])
+    return found
+
+
+def _family(plan: Plan, members: Sequence["_Stated"]) -> list[Outcome]:
+    """Claims of a family: those of its comparisons that have two pairs or more are decided."""
+    pairs = [[_pairs(plan, claim, one) for one in comparisons] for claim, comparisons in members]
+    size = sum(map(len, pairs))
+    measured = [
+        (pair, claim.margin * abs(fmean(pair.theirs)))
+        for (claim, _), of_claim in zip(members, pairs, strict=True)
+        for pair in of_claim
+        if len(pair.seeds) > 1
+    ]
+    compared = [compare(pair.ours, pair.theirs, mode="max") for pair, _ in measured]
+    margins = [margin for _, margin in measured]
+    decisions = iter(decide(compared, margins, members[0][0].expects, size))
+    found = []
+    for (claim, comparisons), of_claim in zip(members, pairs, strict=True):
+        rows = []
+        for comparison, pair in zip(comparisons, of_claim, strict=True):
+            baseline = fmean(pair.theirs) if pair.seeds else math.nan
+            decision = next(decisions) if len(pair.seeds) > 1 else None
+            smallest = math.nan if decision is None else detectable(decision.paired, size)
+            counts = (pair.lacking, pair.diverged, pair.unmeasured)
+            rows.append(Row(comparison, baseline, decision, *counts, smallest))
+        found.append(Outcome(claim, rows, _mean(of_claim)))
+    return found
+
+
+_Stated: TypeAlias = tuple[Claim, Sequence[Comparison]]
 
 
 @dataclass
@@ -231,11 +255,7 @@ def value_of(record: Record, quantity: Quantity) -> float:
     if quantity == "memory":
         # That of a process is nearly all the interpreter's own, so that only a GPU's says anything.
         return float(record.memory.get("device", math.nan))
-    shares = [
-        curve[-1][1] / record.curves[f"{name.rpartition('/')[0]}/directions"][-1][1]
-        for name, curve in record.curves.items()
-        if name.endswith("/projector_rank")
-    ]
+    shares = [last for _, last in rank_shares(record)]
     return fmean(shares) if shares else math.nan
 
 
@@ -243,11 +263,19 @@ def against_alone(plan: Plan, scale: Scale, *arms: Arm) -> Paired | None:
     """Arms of a task against the student alone, as differences in per cent, more is better.
 
     Of several their mean, seed by seed; over the seeds that all of them have. None where there are
-    not two. The interval is that of one comparison, not of a family.
+    not two, or a run has diverged: what is left would be a choice of the better seeds. The interval
+    is that of one comparison, not of a family.
     """
     task = arms[0].task
-    alone = _metrics(plan, plan.grid.arm(scale, task))
-    ours = [_metrics(plan, arm) for arm in arms]
+    every = (plan.grid.arm(scale, task), *arms)
+    if any(arm not in plan.arms for arm in every):
+        return None
+    records = [plan.compared(arm) for arm in every]
+    if any(record.status != "done" for found in records for record in found.values()):
+        return None
+    alone, *ours = (
+        {seed: value_of(record, "metric") for seed, record in found.items()} for found in records
+    )
     seeds = [seed for seed in sorted(alone) if all(seed in values for values in ours)]
     if len(seeds) < 2:
         return None
@@ -255,11 +283,3 @@ def against_alone(plan: Plan, scale: Scale, *arms: Arm) -> Paired | None:
     sign = unit if problem(task).mode == "max" else -unit
     means = [sign * fmean(values[seed] for values in ours) for seed in seeds]
     return compare(means, [sign * alone[seed] for seed in seeds], mode="max")
-
-
-def _metrics(plan: Plan, arm: Arm) -> dict[int, float]:
-    """The deciding metric on the test data by seed, of the runs that have it."""
-    if arm not in plan.arms:
-        return {}
-    found = {seed: value_of(record, "metric") for seed, record in plan.compared(arm).items()}
-    return {seed: value for seed, value in found.items() if math.isfinite(value)}

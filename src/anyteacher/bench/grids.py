@@ -60,7 +60,7 @@ MATRIX = replace(
     tasks=(*ROOMS, "digits"),
     teachers=ROOMS,
     methods=("inverted", REGULARISER),
-    seeds=10,
+    seeds=8,
 )
 
 METHODS = replace(

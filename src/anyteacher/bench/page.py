@@ -10,6 +10,7 @@ from anyteacher.bench.grid import Scale
 from anyteacher.bench.markdown import markdown
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
+from anyteacher.bench.ranks import ranks_section
 from anyteacher.bench.tables import choices, comparisons_table, label, machines, summary, tried
 from anyteacher.bench.tuning import tuning_section
 from anyteacher.images import replacing
@@ -32,13 +33,14 @@ _DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")
 
 _RULE = """Each comparison is of two arms over the same seeds: the same first weights, the same
 training images, in the same order. Its interval is Student's for the mean difference, at the level
-that Holm's procedure gives it within its claim, so that the probability of any false "supported" is
-at most 5 % for each claim. Differences are in per cent of the baseline, turned so that more is
+that Holm's procedure gives it within its claim, or within several that are parts of one question,
+such as which of many methods, so that the probability of any false "supported" among them is at
+most 5 %. Differences are in per cent of the baseline, turned so that more is
 better. "Better" is supported where the whole interval is above zero, and not supported where it is
 below the smallest difference that matters, of which it so shows that there is none; "no better" the
 other way round. An interval between the
 two supports both: a difference that is there and does not matter. Everything else is undecided, and
-so is what lacks seeds or has diverged. A claim is supported where its stated share of the
+so is what lacks seeds or has diverged. A claim is supported where more than its stated share of the
 comparisons is. The claims were stated before any of these runs."""
 
 _FAIRNESS = """All students of a task have the same network, steps, schedule and images. The
@@ -59,7 +61,9 @@ def make_sections(plan: Plan) -> list[Section]:
         *(_claim_section(outcome) for outcome in found),
         *_teachers_section(plan),
         _alone_section(plan),
+        *ranks_section(plan),
         Section("What was chosen", f"{_one_line(_FAIRNESS)} {tried(plan)}.", [choices(plan)]),
+        *_left_section(plan),
         *tuning_section(plan),
         Section("What it was run on", "", [machines(plan)]),
     ]
@@ -168,14 +172,24 @@ def _alone_section(plan: Plan) -> Section:
     rows: list[list[Cell]] = []
     for arm in plan.arms:
         records = list(plan.compared(arm).values())
-        values = [value_of(record, "metric") for record in records]
+        values = [value_of(record, "metric") for record in records if record.status == "done"]
         if arm.alone and len(values) > 1:
             metric = f"{records[0].monitor}, {records[0].mode}"
-            scores = [fmean(values), stdev(values), len(values)]
+            scores = [fmean(values), stdev(values), len(values), len(records) - len(values)]
             rows.append([arm.task, arm.images, arm.student, metric, *scores])
-    columns = ["task", "images", "network", "deciding metric", "mean", "deviation", "seeds"]
+    columns = ["task", "images", "network", "deciding metric", "mean", "deviation"]
+    columns += ["seeds", "diverged"]
     text = "What all differences are relative to, or to another arm like it: on the test data."
     return Section("The students alone", text, [Table(columns, rows, "Scores of the students")])
+
+
+def _left_section(plan: Plan) -> list[Section]:
+    """The arms that are never compared, once nothing is left to run."""
+    if plan.ready() or not (left := plan.waiting()):
+        return []
+    text = "Their teacher, or all of their choices, diverged. They count as undecided."
+    rows: list[list[Cell]] = [[arm.task, arm.images, arm.name] for arm in left]
+    return [Section("What cannot be compared", text, [Table(["task", "images", "arm"], rows)])]
 
 
 def _teachers_section(plan: Plan) -> list[Section]:

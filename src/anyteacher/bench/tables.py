@@ -19,7 +19,7 @@ def summary(found: Sequence[Outcome]) -> Table:
             outcome.verdict,
             f"{outcome.count('supported')} / {outcome.count('not supported')} / "
             f"{outcome.count('undecided')}",
-            f"{outcome.claim.needs:.0%}",
+            "all" if outcome.claim.needs == 1 else f"more than {outcome.claim.needs:.0%}",
             in_words(outcome.mean),
             outcome.claim.statement,
         ]
@@ -110,10 +110,12 @@ def _baseline(claim: Claim) -> str:
 def _lacking(rows: Sequence[Row]) -> str:
     lacking, diverged = sum(row.lacking for row in rows), sum(row.diverged for row in rows)
     unmeasured = sum(row.unmeasured for row in rows)
+    few = sum(not (row.enough or row.lacking or row.diverged or row.unmeasured) for row in rows)
     counts = {
         "Pairs of runs that are not made yet": lacking,
         "Pairs of which a run diverged": diverged,
         "Pairs of runs that have no such figure": unmeasured,
+        "Comparisons with too few runs of the same settings": few,
     }
     return "".join(f" {what}: {count}." for what, count in counts.items() if count)
 

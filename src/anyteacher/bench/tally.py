@@ -15,7 +15,6 @@ class Tally:
 
     Args:
         name: Of what is run.
-        total: Runs in all.
         done: Those that were made before.
         console: Where it is told.
         clock: Seconds; another one in tests.
@@ -24,12 +23,11 @@ class Tally:
     def __init__(
         self,
         name: str,
-        total: int,
         done: int,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name, self.total, self.done = name, total, done
+        self.name, self.total, self.done = name, done, done
         self.console = console or Console()
         self._clock, self._before, self._start = clock, done, clock()
         self._told = self._start
@@ -43,7 +41,7 @@ class Tally:
                 TimeRemainingColumn(),
                 console=self.console,
             )
-            self._bar.add_task(name, total=total, completed=done)
+            self._bar.add_task(name, total=done, completed=done)
 
     def __enter__(self) -> "Tally":
         if self._bar is not None:
@@ -64,11 +62,11 @@ class Tally:
         elif self._clock() >= self._told + _SECONDS:
             self._tell()
 
-    def end(self) -> None:
-        """Nothing is left: a share of the runs need not be the whole number that was expected."""
-        self.total = self.done
+    def expect(self, total: int) -> None:
+        """So many runs there are in all, as is known now."""
+        self.total = total
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], total=self.total)
+            self._bar.update(self._bar.task_ids[0], total=total)
 
     def say(self, text: str) -> None:
         """Tells something between two runs."""

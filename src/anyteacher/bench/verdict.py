@@ -18,6 +18,7 @@ same; five seeds with a long tail to one side can mislead any t interval.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -32,6 +33,7 @@ FEWEST_SEEDS = 5
 
 _POWER = 0.8
 _FAMILIES = 4000  # simulated for each power
+_POINTS, _BISECTIONS = 4001, 60
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,26 @@ class Decision:
     verdict: Verdict
 
 
-def decide(family: Sequence[Paired], margins: Sequence[float], expects: Expects) -> list[Decision]:
+def decide(
+    family: Sequence[Paired], margins: Sequence[float], expects: Expects, size: int = 0
+) -> list[Decision]:
     """Decides every comparison of a family.
 
     Args:
         family: The comparisons, turned so that more is better.
         margins: The smallest difference that matters in each, positive.
         expects: What is claimed of all of them.
+        size: How many the family has, with those that are not measured yet; 0 for these alone.
     """
     tested = {"better": 0.0, "no better": 1.0, "no worse": -1.0}[expects]
     p_values = [
         paired.p_value(tested * margin) for paired, margin in zip(family, margins, strict=True)
     ]
+    # Of what is missing nothing is known; without it, a part of a family would find too much.
+    p_values += [1.0] * max(0, size - len(family))
+    levels = holm(p_values)[: len(family)]
     decisions = []
-    for paired, margin, level in zip(family, margins, holm(p_values), strict=True):
+    for paired, margin, level in zip(family, margins, levels, strict=True):
         low, high = paired.interval(1 - level)
         verdict: Verdict = "undecided"
         if paired.seeds >= FEWEST_SEEDS:
@@ -84,40 +92,51 @@ def _verdict(low: float, high: float, margin: float, expects: Expects) -> Verdic
 
 
 def detectable(paired: Paired, family: int) -> float:
-    """The true difference that a comparison finds with a probability of about 80 %.
+    """The true difference that a comparison finds with a probability of 80 %.
 
-    At the strictest level of Holm's procedure, with the deviation that was seen: the sum of both
-    quantiles of Student's t, in the unit of the differences.
+    At the strictest level of Holm's procedure, with the deviation that was seen, in the unit of the
+    differences. Found is a value of Student's t above its limit, which by a true difference has the
+    noncentral distribution.
 
     Args:
         paired: The comparison.
         family: How many comparisons are decided together.
     """
     freedom = paired.seeds - 1
-    level = student_t_quantile(1 - (1 - CONFIDENCE) / (2 * family), freedom)
-    error = paired.deviation / math.sqrt(paired.seeds)
-    return (level + student_t_quantile(_POWER, freedom)) * error
+    limit = student_t_quantile(1 - (1 - CONFIDENCE) / (2 * family), freedom)
+    return _noncentrality(limit, freedom) * paired.deviation / math.sqrt(paired.seeds)
+
+
+@cache
+def _noncentrality(limit: float, freedom: int) -> float:
+    """Of Student's t that is above a limit with the probability `_POWER`."""
+    # The mean over the chi-distributed deviation s of the probability that a normal variable with
+    # this mean is above limit * s. The density of s, by its logarithm, without its constant.
+    s = torch.linspace(0, 1 + 10 / math.sqrt(freedom), _POINTS, dtype=torch.float64)[1:]
+    logarithm = (freedom - 1) * s.log() - freedom * s.square() / 2
+    weights = torch.softmax(logarithm, 0)
+    low, high = 0.0, 10 * limit + 10
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        found = float((weights * torch.special.ndtr(middle - limit * s)).sum())
+        low, high = (middle, high) if found < _POWER else (low, middle)
+    return (low + high) / 2
 
 
 def together(verdicts: Sequence[Verdict], needs: float) -> Verdict:
-    """What the comparisons say of the claim that a share of them is supported.
-
-    Supported once so many are; not supported once so many are not that the others cannot make up
-    for it.
+    """What the comparisons say of the claim that more than a share of them is supported.
 
     Args:
-        verdicts: Of the comparisons.
-        needs: The share that must be supported, above 0 and up to 1.
-
-    >>> together(["supported", "supported", "undecided"], 0.6)
-    'supported'
-    >>> together(["supported", "not supported", "not supported"], 0.6)
-    'not supported'
+        verdicts: Of the comparisons; of none nothing is known.
+        needs: The share, in (0, 1]; 1 for all of them.
     """
-    needed = needs * len(verdicts)
-    if verdicts and verdicts.count("supported") >= needed:
+
+    def enough(count: int) -> bool:
+        return count == len(verdicts) or count > needs * len(verdicts)
+
+    if verdicts and enough(verdicts.count("supported")):
         return "supported"
-    if len(verdicts) - verdicts.count("not supported") < needed:
+    if not enough(len(verdicts) - verdicts.count("not supported")):
         return "not supported"
     return "undecided"
 

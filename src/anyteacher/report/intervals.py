@@ -9,7 +9,7 @@ from typing import Literal
 from anyteacher.errors import ConfigError
 from anyteacher.report.axes import LINE, Axis, drawable, span, width_of
 from anyteacher.report.blocks import Block, note
-from anyteacher.report.markup import escape, inline, number, shorten, signed
+from anyteacher.report.markup import escape, inline, number, signed
 
 _EDGE = 40.0  # below the rows: ticks and the label of the axis
 _DIGITS = 9  # of a number at most; more would take the place of the drawing
@@ -170,5 +170,4 @@ class IntervalChart(Block):
 
 def _wrapped(label: str, width: int) -> list[str]:
     """A label in lines of so many characters; what is longer than these is cut."""
-    lines = textwrap.wrap(label, width, max_lines=_LINES, placeholder="…") or [""]
-    return [shorten(line, width) for line in lines]
+    return textwrap.wrap(label, width, max_lines=_LINES, placeholder="…") or [""]
