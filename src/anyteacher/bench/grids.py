@@ -60,6 +60,7 @@ MATRIX = replace(
     tasks=(*ROOMS, "digits"),
     teachers=ROOMS,
     methods=("inverted", REGULARISER),
+    also_trained=("small",),
     seeds=8,
 )
 
