@@ -132,10 +132,10 @@ def test_cells_are_plain_data(cell):
         (("depth", 16, "tiny", "random", "tiny", "fitnett"), "no method 'fitnett'"),
         (("depth", 16, "tiny", "none", "tiny"), "nothing to project"),
         (("depth", 16, "tiny", "none", "", "fitnet"), "fitnet needs a teacher"),
-        (("depth", 16, "tiny", "none", "", "", "none", "MLP"), "nothing to project"),
+        (("depth", 16, "tiny", "none", "", "", "none", "raw"), "nothing to project"),
         (
-            ("depth", 16, "tiny", "random", "tiny", "fitnet", "inverted", "MLPP"),
-            r"no variant 'MLPP'\. Did you mean MLP",
+            ("depth", 16, "tiny", "random", "tiny", "fitnet", "inverted", "row"),
+            r"no variant 'row'\. Did you mean raw",
         ),
     ],
 )

@@ -30,15 +30,7 @@ VARIANTS: dict[str, Variant] = {
     "closed form": Variant(
         "in closed form, over some ten batches", _projector("ClosedForm", decay=0.9)
     ),
-    "MLP": Variant("by two layers", _projector("MLP")),
-    "slow": Variant(
-        "that learns at a tenth of the student's rate", optimization={"projector_lr_factor": 0.1}
-    ),
     "no decay": Variant("without weight decay", optimization={"projector_weight_decay": 0.0}),
-    "layer": Variant(
-        "of features that are normalised over their channels",
-        {"student_norm": "layer", "teacher_norm": "layer"},
-    ),
     "raw": Variant("to the student's features as they are", {"student_norm": "none"}),
 }
 """By name."""
