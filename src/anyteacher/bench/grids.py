@@ -131,6 +131,7 @@ FULL = Grid(
     ),
     student="small",
     teacher="large",
+    also_trained=("small",),
     teacher_images=8192,
     teacher_budget=Budget(4000, batch=32, pixels=64, val=512, test=1024),
     teacher_lr=0.01,
