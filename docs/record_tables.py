@@ -4,29 +4,15 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from anyteacher.bench.claims import CLAIMS, REGULARISER, VARIED_PAIRS, Baseline, Claim
-from anyteacher.bench.evidence import Outcome, against_alone, outcome, outcomes
+from anyteacher.bench.claims import CLAIMS
+from anyteacher.bench.evidence import Outcome, against_alone, outcomes
 from anyteacher.bench.grid import Scale
-from anyteacher.bench.grids import (
-    AMPLE,
-    GRIDS,
-    MATRIX,
-    METHODS,
-    NARROW,
-    PAIRS,
-    QUICK,
-    SMALL_TEACHERS,
-    TEACHER_FREE,
-    VARIED,
-    WEAK,
-)
+from anyteacher.bench.grids import GRIDS, MATRIX, METHODS, QUICK, TEACHER_FREE
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
 from anyteacher.bench.tables import in_words, with_interval
-from anyteacher.bench.variants import VARIANTS
 from anyteacher.losses import Direction
-from anyteacher.statistics import Paired
 
 EVIDENCE = Path(__file__).parent / "evidence"
 NONE = "–"
@@ -112,87 +98,8 @@ def _brought(
     plan: Plan, scale: Scale, task: str, teachers: Sequence[str], direction: Direction
 ) -> str:
     arms = [plan.grid.arm(scale, task, teacher, "inverted", direction) for teacher in teachers]
-    return _bold(against_alone(plan, scale, *arms) if arms else None)
-
-
-def _bold(found: Paired | None) -> str:
-    """In words; bold where the interval leaves zero out."""
+    found = against_alone(plan, scale, *arms) if arms else None
     if found is None:
         return NONE
     text = in_words(found)
     return text if found.low <= 0 <= found.high else f"**{text}**"
-
-
-def what_is_varied() -> str:
-    """The same comparisons in grids that differ from the matrix in one thing, over as many seeds.
-
-    Those whose records are published.
-    """
-    named = {
-        "as in the matrix": MATRIX,
-        f"{AMPLE.scales[0].images} training images": AMPLE,
-        "narrower students": NARROW,
-        "smaller teachers": SMALL_TEACHERS,
-        "weaker teachers": WEAK,
-    }
-    inverted: Direction = "inverted"
-    random, alone = (tuple((t, other) for t, _ in PAIRS) for other in ("random", "none"))
-    header = [
-        "",
-        "inverted against traditional",
-        "inverted against alone",
-        "traditional against alone",
-        "random teacher, inverted, against alone",
-        "teacher-free against alone",
-    ]
-    rows = []
-    for name, grid in named.items():
-        if grid.name not in published():
-            continue
-        plan = published()[grid.name]
-        means = (
-            _mean(plan, PAIRS, inverted, "traditional"),
-            _mean(plan, PAIRS, inverted, "alone"),
-            _mean(plan, PAIRS, "traditional", "alone"),
-            _mean(plan, random, inverted, "alone"),
-            _mean(plan, alone, "none", "alone", method=REGULARISER),
-        )
-        rows.append([f"[{name}](evidence/{grid.name}.md)", *map(_bold, means)])
-    return table(header, rows)
-
-
-def what_variants_do() -> str:
-    """The inverted direction with other projectors and norms, on dense pairs."""
-    plan = published()[VARIED.name]
-    against: tuple[Baseline, ...] = ("alone", "unchanged", "traditional")
-    header = ["inverted projection", *(f"against {other}" for other in against)]
-    rows = []
-    texts = {name: variant.text for name, variant in VARIANTS.items()}
-    for name, text in {"": "as the method has it", **texts}.items():
-        means = [
-            None
-            if not name and other == "unchanged"
-            else _mean(plan, VARIED_PAIRS, "inverted", other, variant=name)
-            for other in against
-        ]
-        rows.append([text, *map(_bold, means)])
-    traditional = _mean(plan, VARIED_PAIRS, "traditional", "alone")
-    rows.append(["for comparison, a traditional one", _bold(traditional), NONE, NONE])
-    return table(header, rows)
-
-
-def _mean(
-    plan: Plan,
-    pairs: tuple[tuple[str, str], ...],
-    direction: Direction,
-    baseline: Baseline,
-    *,
-    method: str = "inverted",
-    variant: str = "",
-) -> Paired | None:
-    """The mean difference over pairs of tasks in per cent; None where a grid lacks one of them."""
-    claim = Claim("", "", pairs, (method,), direction, variant, baseline, seeds=AMPLE.seeds)
-    compared = plan.grid.comparisons(claim)
-    if len(compared) < len(pairs) or any(one.ours not in plan.arms for one in compared):
-        return None
-    return outcome(plan, claim).mean

@@ -18,15 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from record_tables import (
-    NONE,
-    regularisers,
-    table,
-    verdicts,
-    what_is_varied,
-    what_teachers_bring,
-    what_variants_do,
-)
+from record_tables import NONE, regularisers, table, verdicts, what_teachers_bring
 from torch import nn
 
 from anyteacher import losses, projectors
@@ -317,8 +309,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "verdicts": verdicts,
     "teachers": what_teachers_bring,
     "regularisers": regularisers,
-    "varied": what_is_varied,
-    "variants": what_variants_do,
 }
 
 _PLACE = re.compile(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -339,17 +339,23 @@ def test_a_module_is_ready_without_a_fit():
     assert module.distiller.links == ()
 
 
+class SeeGroups(Callback):
+    """Keeps the learning rate and the weight decay of each parameter, by its name."""
+
+    def on_train_start(self, trainer, module):
+        names = {id(p): name for name, p in module.distiller.named_parameters()}
+        self.groups = {
+            names[id(p)]: (group["initial_lr"], group["weight_decay"])
+            for group in trainer.optimizers[0].param_groups
+            for p in group["params"]
+        }
+
+
 def test_matrices_decay_and_nothing_else_whatever_a_wrapper_makes_of_their_shape(tmp_path):
-    decays = {}
-
-    class See(Callback):
-        def on_train_start(self, trainer, module):
-            names = {id(p): name for name, p in module.distiller.named_parameters()}
-            for group in trainer.optimizers[0].param_groups:
-                decays.update({names[id(p)]: group["weight_decay"] for p in group["params"]})
-
+    see = SeeGroups()
     experiment = runs.experiment(weight_decay=0.1)
-    module = fit(experiment, tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
+    module = fit(experiment, tmp_path, callbacks=(see,), trainer=runs.TRAINER, **runs.QUIET)
+    decays = {name: decay for name, (_, decay) in see.groups.items()}
     expected = {n: 0.1 if p.ndim > 1 else 0.0 for n, p in module.distiller.named_parameters()}
     assert decays == expected
     assert set(decays.values()) == {0.0, 0.1}
@@ -365,19 +371,13 @@ def test_matrices_decay_and_nothing_else_whatever_a_wrapper_makes_of_their_shape
 
 
 def test_projectors_may_have_a_rate_and_a_decay_of_their_own(tmp_path):
-    found = {}
-
-    class See(Callback):
-        def on_train_start(self, trainer, module):
-            names = {id(p): name for name, p in module.distiller.named_parameters()}
-            for group in trainer.optimizers[0].param_groups:
-                settings = (group["initial_lr"], group["weight_decay"])
-                found.update({names[id(p)]: settings for p in group["params"]})
-
+    see = SeeGroups()
     own = {"projector_lr_factor": 0.5, "projector_weight_decay": 0.25}
     experiment = runs.experiment(lr=0.01, weight_decay=0.1, **own)
-    fit(experiment, tmp_path, callbacks=(See(),), trainer=runs.TRAINER, **runs.QUIET)
-    projectors = {settings for name, settings in found.items() if name.startswith("connections.")}
-    students = {settings for name, settings in found.items() if name.startswith("student.")}
+    fit(experiment, tmp_path, callbacks=(see,), trainer=runs.TRAINER, **runs.QUIET)
+    projectors = {
+        settings for name, settings in see.groups.items() if name.startswith("connections.")
+    }
+    students = {settings for name, settings in see.groups.items() if name.startswith("student.")}
     assert projectors == {(0.005, 0.25)}
     assert students == {(0.01, 0.1), (0.01, 0.0)}

@@ -40,12 +40,12 @@ class Optimization:
                 f"lr must be positive, weight_decay and clip 0 or more; got {self.lr}, "
                 f"{self.weight_decay} and {self.clip}."
             )
-        decay = self.projector_weight_decay
         if not 0 < self.projector_lr_factor < math.inf:
             raise ConfigError(
                 "projector_lr_factor multiplies lr for the projectors, and must be positive; got "
                 f"{self.projector_lr_factor}."
             )
+        decay = self.projector_weight_decay
         if not (decay is None or 0 <= decay < math.inf):
             raise ConfigError(
                 "projector_weight_decay must be 0 or more, or null for that of the student; got "

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from anyteacher import projectors, regularizers
 from anyteacher.bench.networks import Tap
-from anyteacher.bench.problems import Budget, problem
+from anyteacher.bench.problems import Budget, made_of, problem
 from anyteacher.bench.variants import variant
 from anyteacher.distillation import Distillation
 from anyteacher.errors import ConfigError, did_you_mean
@@ -255,12 +255,10 @@ def _distillation(arm: Arm, choice: Choice) -> dict[str, Any]:
 @cache
 def _links(arm: Arm, choice: Choice) -> list[dict[str, Any]]:
     found = _distillation(arm, choice)
-    for holder, part, package in (
-        *((link, "loss", regularizers) for link in found["links"]),
-        (found, "projector", projectors),
-    ):
-        if part in holder:
-            made = getattr(package, holder[part]["class_path"])
-            holder[part] = made(**holder[part]["init_args"])
+    for link in found["links"]:
+        if "loss" in link:
+            link["loss"] = made_of(regularizers, link["loss"])
+    if "projector" in found:
+        found["projector"] = made_of(projectors, found["projector"])
     found["links"] = [Link(**link) for link in found["links"]]
     return [link.described() for link in Distillation(**found).resolved()]

@@ -107,12 +107,6 @@ def outcomes(plan: Plan) -> list[Outcome]:
     return [found[claim.name] for claim, _ in stated if claim.name in found]
 
 
-def outcome(plan: Plan, claim: Claim) -> Outcome:
-    """One claim, as if it were the only one of its family."""
-    (found,) = _family(plan, [(claim, plan.grid.comparisons(claim))])
-    return found
-
-
 def _family(plan: Plan, members: Sequence["_Stated"]) -> list[Outcome]:
     """Claims of a family: those of its comparisons that have two pairs or more are decided."""
     pairs = [[_pairs(plan, claim, one) for one in comparisons] for claim, comparisons in members]

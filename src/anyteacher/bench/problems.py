@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import Any, Literal
 
 from anyteacher import tasks
@@ -73,7 +74,7 @@ class Problem:
 
     @cached_property
     def _made(self) -> Task:
-        made: Task = getattr(tasks, self.task["class_path"])(**self.task.get("init_args", {}))
+        made: Task = made_of(tasks, self.task)
         return made
 
     def network(self, name: str) -> Network:
@@ -102,6 +103,11 @@ class Problem:
         if images > TRAIN_SIZE:
             raise ConfigError(f"There are {TRAIN_SIZE} digits to train on, not {images}.")
         return {"class_path": "DigitsData", "init_args": shared}
+
+
+def made_of(package: ModuleType, config: Mapping[str, Any]) -> Any:
+    """The object that settings name by its class in a package, with its arguments."""
+    return getattr(package, config["class_path"])(**config.get("init_args", {}))
 
 
 def _task(name: str, **arguments: Any) -> dict[str, Any]:
