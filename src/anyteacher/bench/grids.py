@@ -118,6 +118,8 @@ VARIED = replace(
     tasks=tuple(task for task, _ in VARIED_PAIRS),
     methods=("inverted",),
     claims=VARIED_CLAIMS,
+    # The deepest tap of 64 images has 256 positions, too few to fit a closed form of 192 channels.
+    taps=("middle",),
 )
 
 FULL = Grid(
