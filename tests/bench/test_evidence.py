@@ -3,32 +3,17 @@ from dataclasses import replace
 from statistics import fmean
 
 import pytest
-from cells import GRID, pretended, ran
+from cells import GRID, measured, pretended, ran
 
 from anyteacher.bench.claims import CLAIMS
-from anyteacher.bench.evidence import against_alone, outcomes, value_of
+from anyteacher.bench.evidence import outcome, outcomes
+from anyteacher.bench.pairs import against_alone
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.verdict import decide
-from anyteacher.statistics import compare
 
 SCALE = GRID.scales[0]
 TAUGHT = GRID.arm(SCALE, "depth", "segmentation", "inverted", "inverted")
 WAYS = ("inverted", "traditional")
-NOISE = (0.001, -0.002, 0.0005, 0.002, -0.001)
-RANKS = {"spectra/a/projector_rank": [(0, 9.0), (3, 2.0)], "spectra/a/directions": [(3, 8.0)]}
-
-
-def measured(task="depth", **by_direction):
-    """Test metrics: that of the direction, with some noise; 0.5 alone. The ranks are a quarter."""
-
-    def measure(cell):
-        metric = pretended(cell).monitor
-        value = by_direction.get(cell.arm.direction, 0.5) if cell.arm.task == task else 0.5
-        noise = NOISE[cell.seed % 5] * (1 + 0.3 * len(cell.arm.name) % 2)
-        test = {} if cell.stage == "selection" else {metric: value + noise}
-        return pretended(cell, test=test, curves=RANKS if cell.arm.method else {})
-
-    return measure
 
 
 def found(records, name, grid=GRID):
@@ -124,26 +109,6 @@ def test_a_part_of_a_family_is_decided_as_one_of_all():
     assert len(decided) == len(whole.rows) - 1
     alone = decide([row.decision.paired for row in decided], [0.005] * len(decided), "better")
     assert decided[0].decision.high > alone[0].high
-
-
-def test_a_diverged_run_is_not_left_out_of_a_mean_against_the_student_alone():
-    records = ran(GRID, measured(inverted=0.4))
-    plan = Plan(GRID, records)
-    assert against_alone(plan, SCALE, TAUGHT) is not None
-    key = plan.comparison(TAUGHT)[2].key
-    records[key] = replace(records[key], status="diverged")
-    assert against_alone(Plan(GRID, records), SCALE, TAUGHT) is None
-
-
-def test_other_quantities(cell):
-    record = pretended(cell(), curves=RANKS)
-    assert value_of(record, "metric") == 0.5
-    assert value_of(record, "seconds") == 1.0 / 4
-    assert value_of(replace(record, memory={"host": 1, "device": 2}), "memory") == 2
-    assert math.isnan(value_of(record, "memory"))  # of the process, which is the interpreter's
-    assert value_of(record, "rank") == 0.25
-    assert math.isnan(value_of(replace(record, curves={}), "rank"))
-    assert math.isnan(value_of(replace(record, status="diverged"), "metric"))
 
 
 def test_less_time_and_a_lower_rank_are_better():
@@ -255,21 +220,32 @@ def test_every_claim_with_a_comparison_in_the_grid_is_there():
     assert "C3 elsewhere" not in [found.claim.name for found in outcomes(Plan(few, {}))]
 
 
-def test_an_arm_against_the_student_alone():
-    records = ran(GRID, measured(inverted=0.4))
+def test_both_arms_are_set_against_the_student_alone():
+    records = ran(GRID, measured(inverted=0.45, traditional=0.4))
     plan = Plan(GRID, records)
-    paired = against_alone(plan, SCALE, TAUGHT)
-    ours = [record.test["abs_rel"] for record in plan.compared(TAUGHT).values()]
-    alone = [r.test["abs_rel"] for r in plan.compared(GRID.arm(SCALE, "depth")).values()]
-    expected = compare(ours, alone, mode="min")
-    assert paired.mean == pytest.approx(-100 * expected.mean / fmean(alone))
-    assert paired.low == pytest.approx(-100 * expected.high / fmean(alone))
-    assert against_alone(Plan(GRID, {}), SCALE, TAUGHT) is None
-    # Of two arms their mean at each seed, over the seeds that both have.
+    row = next(r for r in found(records, "C1").rows if r.comparison.ours == TAUGHT)
     other = replace(TAUGHT, direction="traditional")
-    two = against_alone(plan, SCALE, TAUGHT, other)
-    one = against_alone(plan, SCALE, other)
-    assert two.mean == pytest.approx((paired.mean + one.mean) / 2)
-    key = plan.comparison(other)[0].key
-    fewer = Plan(GRID, {k: record for k, record in records.items() if k != key})
-    assert against_alone(fewer, SCALE, TAUGHT, other).seeds == GRID.seeds - 1
+    assert row.gains == tuple(against_alone(plan, SCALE, arm) for arm in (TAUGHT, other))
+    assert [gain.mean for gain in row.gains] == pytest.approx([10, 20], abs=0.5)
+    # That difference says nothing new of these.
+    for claim in ("C3", "C5 time", "C6"):
+        assert found(records, claim).rows[0].gains == ()
+
+
+def test_what_is_better_than_a_diverged_baseline_has_no_gain_of_it():
+    records = ran(GRID, measured(inverted=0.45))
+    other = replace(TAUGHT, direction="traditional")
+    key = Plan(GRID, records).comparison(other)[0].key
+    records[key] = replace(records[key], status="diverged")
+    row = next(r for r in found(records, "C1").rows if r.comparison.ours == TAUGHT)
+    assert row.gains[0] is not None
+    assert row.gains[1] is None
+
+
+def test_a_claim_by_itself_is_no_part_of_a_family():
+    names = [claim for claim in CLAIMS if claim.name in ("C2 fitnet", "C2 pkt")]
+    grid = replace(GRID, methods=(), claims=tuple(names))
+    plan = Plan(grid, ran(grid, measured(inverted=0.49, traditional=0.5)))
+    alone, together = outcome(plan, names[0]), outcomes(plan)[0]
+    assert alone.mean == together.mean
+    assert alone.rows[0].decision.high < together.rows[0].decision.high

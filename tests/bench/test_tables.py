@@ -25,12 +25,18 @@ def test_a_line_a_claim(records):
 
 def test_a_line_a_comparison(records):
     c1 = next(o for o in outcomes(Plan(GRID, records)) if o.claim.name == "C1")
-    rows = {row[0].partition(" ")[0]: row for row in comparisons_table(c1).rows}
+    table = comparisons_table(c1)
+    rows = {row[0].partition(" ")[0]: row for row in table.rows}
     depth = rows["depth"]
     assert depth[0] == "depth from segmentation, 16"
     assert depth[1] == "19.98 [19.98, 19.98]"
-    assert depth[2:] == [5, "0.0", "supported"]
+    assert depth[2:5] == [5, "0.0", "supported"]
+    # Neither arm is the student alone: what both bring it is beside.
+    assert depth[5:] == ["19.98 [19.98, 19.98]", "0.00 [0.00, 0.00]"]
     assert rows["segmentation"][4] == "not supported"
+    assert table.columns[5:] == ["against alone, %", "the baseline against alone, %"]
+    c3 = next(o for o in outcomes(Plan(GRID, records)) if o.claim.name == "C3")
+    assert comparisons_table(c3).columns[4:] == ["better"]
 
 
 def test_methods_are_named_where_there_are_several():
@@ -43,7 +49,7 @@ def test_methods_are_named_where_there_are_several():
 def test_what_lacks_is_said():
     (c1, *_) = outcomes(Plan(GRID, {}))
     table = comparisons_table(c1)
-    assert table.rows[0][1:] == ["·", 0, "·", "undecided"]
+    assert table.rows[0][1:] == ["·", 0, "·", "undecided", "·", "·"]
     assert "not made yet: 10." in table.note
     diverged = ran(GRID, lambda cell: pretended(cell, status_of(cell)))
     table = comparisons_table(outcomes(Plan(GRID, diverged))[0])

@@ -71,7 +71,7 @@ def _tell_what_is_left(
             "for others: start it again when the others have stopped."
         )
         return _WAITS
-    for arm in plan.waiting():
+    for arm in plan.never_compared():
         say(f"not compared: {arm.task}, {arm.name}: its teacher or all of its choices diverged.")
     return 0
 

@@ -1,23 +1,17 @@
 """What the records of a grid say of its claims."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeAlias
 
-from anyteacher.bench.cell import Arm
-from anyteacher.bench.claims import Claim, Quantity
-from anyteacher.bench.grid import Comparison, Scale
+from anyteacher.bench.claims import Claim
+from anyteacher.bench.grid import Comparison
+from anyteacher.bench.pairs import Pairs, against_alone, pairs_of
 from anyteacher.bench.plan import Plan
-from anyteacher.bench.problems import problem
-from anyteacher.bench.ranks import rank_shares
-from anyteacher.bench.record import Record
 from anyteacher.bench.verdict import FEWEST_SEEDS, Decision, Verdict, decide, detectable, together
 from anyteacher.statistics import Paired, compare
-
-_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,6 +29,10 @@ class Row:
         smallest: The true difference that would be found with a probability of 80 %, at the
             strictest level of the family and with the deviation that was seen; in the units of the
             quantity.
+        gains: What the student alone gains by the arm, and by its baseline, in per cent and each
+            with the 95 % interval of one comparison: whether what is better helps, or does less
+            harm. None for one that cannot be said; empty where the claim is of no metric, or
+            compares with the student alone itself.
     """
 
     comparison: Comparison
@@ -44,6 +42,7 @@ class Row:
     diverged: int
     unmeasured: int
     smallest: float
+    gains: tuple[Paired | None, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -96,6 +95,12 @@ class Outcome:
         return sum(row.verdict == verdict for row in self.rows)
 
 
+def outcome(plan: Plan, claim: Claim) -> Outcome:
+    """What a plan's records say of one claim by itself, which need not be one of its grid's."""
+    (found,) = _family(plan, [(claim, plan.grid.comparisons(claim))])
+    return found
+
+
 def outcomes(plan: Plan) -> list[Outcome]:
     """Every claim of a grid that compares anything in it."""
     stated = [(claim, plan.grid.comparisons(claim)) for claim in plan.grid.claims]
@@ -109,7 +114,7 @@ def outcomes(plan: Plan) -> list[Outcome]:
 
 def _family(plan: Plan, members: Sequence["_Stated"]) -> list[Outcome]:
     """Claims of a family: those of its comparisons that have two pairs or more are decided."""
-    pairs = [[_pairs(plan, claim, one) for one in comparisons] for claim, comparisons in members]
+    pairs = [[pairs_of(plan, claim, one) for one in comparisons] for claim, comparisons in members]
     size = sum(map(len, pairs))
     measured = [
         (pair, claim.margin * abs(fmean(pair.theirs)))
@@ -128,27 +133,23 @@ def _family(plan: Plan, members: Sequence["_Stated"]) -> list[Outcome]:
             decision = next(decisions) if len(pair.seeds) > 1 else None
             smallest = math.nan if decision is None else detectable(decision.paired, size)
             counts = (pair.lacking, pair.diverged, pair.unmeasured)
-            rows.append(Row(comparison, baseline, decision, *counts, smallest))
+            gains = _gains(plan, claim, comparison)
+            rows.append(Row(comparison, baseline, decision, *counts, smallest, gains))
         found.append(Outcome(claim, rows, _mean(of_claim)))
     return found
+
+
+def _gains(plan: Plan, claim: Claim, comparison: Comparison) -> tuple[Paired | None, ...]:
+    arms = (comparison.ours, comparison.baseline)
+    if claim.quantity != "metric" or any(arm is None or arm.alone for arm in arms):
+        return ()
+    return tuple(against_alone(plan, comparison.scale, arm) for arm in arms if arm)
 
 
 _Stated: TypeAlias = tuple[Claim, Sequence[Comparison]]
 
 
-@dataclass
-class _Pairs:
-    """Values of both arms by seed, turned so that more is better."""
-
-    seeds: list[int] = field(default_factory=list)
-    ours: list[float] = field(default_factory=list)
-    theirs: list[float] = field(default_factory=list)
-    lacking: int = 0
-    diverged: int = 0
-    unmeasured: int = 0
-
-
-def _mean(family: Sequence[_Pairs]) -> Paired | None:
+def _mean(family: Sequence[Pairs]) -> Paired | None:
     common = set.intersection(*(set(pair.seeds) for pair in family))
     if len(common) < FEWEST_SEEDS or any(
         pair.diverged or not fmean(pair.theirs) for pair in family
@@ -160,120 +161,3 @@ def _mean(family: Sequence[_Pairs]) -> Paired | None:
         sides[0].append(fmean(unit * pair.ours[place] for pair, place, unit in at))
         sides[1].append(fmean(unit * pair.theirs[place] for pair, place, unit in at))
     return compare(*sides, mode="max")
-
-
-def _pairs(plan: Plan, claim: Claim, comparison: Comparison) -> _Pairs:
-    ours, baseline = comparison.ours, comparison.baseline
-    if claim.quantity == "metric" or baseline is None or baseline.alone:
-        planned = min(plan.grid.seeds, claim.seeds)
-        runs = _seed_by_seed(plan, ours, baseline, plan.grid.compared_seeds(planned))
-    else:
-        planned = plan.grid.selection_seeds
-        runs = _alike(plan, ours, baseline, weight=claim.quantity == "rank")
-    sign = 1.0
-    if claim.quantity != "metric" or problem(ours.task).mode == "min":
-        sign = -1.0
-    pairs = _Pairs(lacking=max(0, planned - len(runs)))
-    for seed, found in runs.items():
-        values = [
-            (value_of(one, claim.quantity), value_of(other, claim.quantity) if other else _HALF)
-            for one, other in found
-        ]
-        if any(record and record.status == "diverged" for pair in found for record in pair):
-            pairs.diverged += 1
-        elif not all(math.isfinite(value) for pair in values for value in pair):
-            pairs.unmeasured += 1
-        else:
-            pairs.seeds.append(seed)
-            pairs.ours.append(sign * fmean(mine for mine, _ in values))
-            pairs.theirs.append(sign * fmean(other for _, other in values))
-    return pairs
-
-
-_Runs: TypeAlias = dict[int, list[tuple[Record, Record | None]]]
-
-
-def _seed_by_seed(plan: Plan, ours: Arm, baseline: Arm | None, seeds: range) -> _Runs:
-    """The runs of both arms that are compared, by seed; without a baseline ours alone."""
-    mine = plan.compared(ours)
-    if baseline is None:
-        return {seed: [(mine[seed], None)] for seed in seeds if seed in mine}
-    theirs = plan.compared(baseline)
-    return {s: [(mine[s], theirs[s])] for s in seeds if s in mine and s in theirs}
-
-
-def _alike(plan: Plan, ours: Arm, baseline: Arm, *, weight: bool) -> _Runs:
-    """The runs of two arms with the same settings, by seed; those of the choice, too.
-
-    The settings of an arm are chosen for its metric. Compared as they were chosen, one direction
-    would seem cheaper, or one teacher's projector of lower rank, for no other reason than that its
-    tap is deeper. What has diverged in the choice is left out.
-    """
-    mine, theirs = _by_settings(plan, ours, weight), _by_settings(plan, baseline, weight)
-    runs: _Runs = {}
-    for place in mine.keys() & theirs.keys():
-        pair = (mine[place], theirs[place])
-        if all(record.status == "done" for record in pair):
-            runs.setdefault(place[0], []).append(pair)
-    return dict(sorted(runs.items()))
-
-
-_Place: TypeAlias = tuple[int, str, str, float]
-
-
-def _by_settings(plan: Plan, arm: Arm, weight: bool) -> dict[_Place, Record]:
-    """The runs of an arm by seed, tap, form, and either weight or place among those that agree."""
-    found: dict[_Place, Record] = {}
-    seen: Counter[tuple[int, str, str]] = Counter()
-    for cell in (*plan.selection(arm), *plan.comparison(arm)):
-        shared = (cell.seed, cell.choice.tap, cell.choice.form)
-        if cell.key in plan.records:
-            last = cell.choice.weight if weight else float(seen[shared])
-            place = (*shared, last)
-            found[place] = plan.records[cell.key]
-        seen[shared] += 1
-    return found
-
-
-def value_of(record: Record, quantity: Quantity) -> float:
-    """What a run gave; not a number where it diverged, or has none.
-
-    Seconds of a training step; bytes; a rank as a share of the most that it could be.
-    """
-    if record.status != "done":
-        return math.nan
-    if quantity == "metric":
-        return record.test.get(record.monitor, math.nan)
-    if quantity == "seconds":
-        return record.seconds["steps"] / float(record.cell["steps"])
-    if quantity == "memory":
-        # That of a process is nearly all the interpreter's own, so that only a GPU's says anything.
-        return float(record.memory.get("device", math.nan))
-    shares = [last for _, last in rank_shares(record)]
-    return fmean(shares) if shares else math.nan
-
-
-def against_alone(plan: Plan, scale: Scale, *arms: Arm) -> Paired | None:
-    """Arms of a task against the student alone, as differences in per cent, more is better.
-
-    Of several their mean, seed by seed; over the seeds that all of them have. None where there are
-    not two, or a run has diverged: what is left would be a choice of the better seeds. The interval
-    is that of one comparison, not of a family.
-    """
-    task = arms[0].task
-    every = (plan.grid.arm(scale, task), *arms)
-    if any(arm not in plan.arms for arm in every):
-        return None
-    records = [plan.compared(arm) for arm in every]
-    if any(record.status != "done" for found in records for record in found.values()):
-        return None
-    alone, *ours = (
-        {seed: value_of(record, "metric") for seed, record in found.items()} for found in records
-    )
-    seeds = [seed for seed in sorted(alone) if all(seed in values for values in ours)]
-    if len(seeds) < 2:
-        return None
-    unit = 100 / abs(fmean(alone[seed] for seed in seeds))
-    sign = unit if problem(task).mode == "max" else -unit
-    means = [sign * fmean(values[seed] for values in ours) for seed in seeds]
-    return compare(means, [sign * alone[seed] for seed in seeds], mode="max")

@@ -5,9 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
-from anyteacher.bench.evidence import Outcome, against_alone, outcomes, value_of
+from anyteacher.bench.evidence import Outcome, outcomes
 from anyteacher.bench.grid import Scale
 from anyteacher.bench.markdown import markdown
+from anyteacher.bench.pairs import against_alone, value_of
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.ranks import ranks_section
@@ -86,7 +87,8 @@ def write_pages(plan: Plan, folder: Path) -> list[Path]:
 
 def _title(plan: Plan) -> tuple[str, str]:
     grid = plan.grid
-    teachers = f", teachers `{grid.teacher}`" if grid.teachers else ""
+    taught = any(arm.teacher != "none" for arm in plan.arms)
+    teachers = f", teachers `{grid.teacher}`" if taught else ""
     return (
         f"The paper's claims, on the grid {grid.name}",
         f"{len(plan.made())} of {plan.count} runs: {len(grid.tasks)} tasks "
@@ -185,7 +187,8 @@ def _alone_section(plan: Plan) -> Section:
 
 def _left_section(plan: Plan) -> list[Section]:
     """The arms that are never compared, once nothing is left to run."""
-    if plan.ready() or not (left := plan.waiting()):
+    left = plan.never_compared()
+    if not left:
         return []
     text = "Their teacher, or all of their choices, diverged. They count as undecided."
     rows: list[list[Cell]] = [[arm.task, arm.images, arm.name] for arm in left]

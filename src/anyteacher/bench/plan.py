@@ -73,6 +73,10 @@ class Plan:
         """The arms that cannot be compared: runs before them are missing or have diverged."""
         return [arm for arm in self.arms if self.chosen(arm) is None]
 
+    def never_compared(self) -> list[Arm]:
+        """The arms that stay so, known once nothing is left to run: none before."""
+        return [] if self.ready() else self.waiting()
+
     def selection(self, arm: Arm) -> list[Cell]:
         """The runs among which an arm's settings are chosen; none while it waits for others."""
         tries = self.weighing(arm)

@@ -10,6 +10,9 @@ from anyteacher.report.blocks import Cell
 from anyteacher.report.markup import number
 from anyteacher.statistics import Paired
 
+_BESIDE = ("against alone, %", "the baseline against alone, %")
+_OF_GAINS = "Against the student alone each interval is at 95 % for itself, and decides nothing."
+
 
 def summary(found: Sequence[Outcome]) -> Table:
     """One line a claim."""
@@ -48,8 +51,12 @@ def with_interval(mean: float, low: float, high: float) -> str:
 
 
 def comparisons_table(outcome: Outcome) -> Table:
-    """One line a comparison of a claim."""
+    """One line a comparison of a claim.
+
+    Where neither arm is the student alone, both are set against it, too.
+    """
     claim = outcome.claim
+    beside = any(row.gains for row in outcome.rows)
     rows: list[list[Cell]] = []
     for row in outcome.rows:
         pairs = 0 if row.decision is None else row.decision.paired.seeds
@@ -57,14 +64,12 @@ def comparisons_table(outcome: Outcome) -> Table:
         if row.enough:
             interval = with_interval(*row.relative())
             found = number(row.smallest * row.percent, 1)
-        rows.append([label(row, claim), interval, pairs, found, row.verdict])
+        gains = map(in_words, row.gains)
+        rows.append([label(row, claim), interval, pairs, found, row.verdict, *gains])
     columns = ["comparison", "difference, % of the baseline", "pairs", "findable, %"]
-    return Table(
-        [*columns, claim.expects],
-        rows,
-        claim.name,
-        _baseline(claim) + _lacking(outcome.rows),
-    )
+    columns += [claim.expects, *(_BESIDE if beside else ())]
+    note = _baseline(claim) + (f" {_OF_GAINS}" if beside else "") + _lacking(outcome.rows)
+    return Table(columns, rows, claim.name, note)
 
 
 def label(row: Row, claim: Claim) -> str:
