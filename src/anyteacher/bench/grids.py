@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from anyteacher.bench.claims import CLAIMS, REGULARISER, VARIED_CLAIMS, VARIED_PAIRS, Claim
+from anyteacher.bench.claims import (
+    CLAIMS,
+    RANDOM_CLAIMS,
+    REGULARISER,
+    VARIED_CLAIMS,
+    VARIED_PAIRS,
+    Claim,
+)
 from anyteacher.bench.grid import Grid, Scale
 from anyteacher.bench.problems import ROOMS, Budget
 from anyteacher.errors import ConfigError, did_you_mean
@@ -122,6 +129,17 @@ VARIED = replace(
     taps=("middle",),
 )
 
+RANDOM_TEACHERS = replace(
+    MATRIX,
+    name="random-teachers",
+    teachers=(),
+    methods=("inverted",),
+    claims=RANDOM_CLAIMS,
+    also_trained=(),
+    seeds=16,
+    first_seed=500,  # on lower ones the matrix had its say
+)
+
 FULL = Grid(
     "full",
     tasks=(*ROOMS, "digits"),
@@ -209,6 +227,7 @@ GRIDS = {
         WEAK,
         SMALL_TEACHERS,
         VARIED,
+        RANDOM_TEACHERS,
         FULL,
         GPU,
         GPU_MOBILENET,
