@@ -4,7 +4,7 @@ Auty, Miles, Kolbeinsson and Mikolajczyk, "Learning to Project for Cross-Task Kn
 Distillation", 2024 (arXiv 2403.14494).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from anyteacher.bench.problems import ROOMS
@@ -230,6 +230,17 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """What is decided, in the order of the report."""
+
+RANDOM_CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "C1 random",
+        "An inverted projection beats a traditional one where the teacher is random.",
+        (*RANDOM, *_RANDOM_ELSEWHERE),
+        seeds=16,
+    ),
+    *(replace(claim, seeds=16) for claim in CLAIMS if claim.name.startswith("C3")),
+)
+"""Of random teachers alone, over more seeds: what has least to do with the student's task."""
 
 VARIED_PAIRS: tuple[tuple[str, str], ...] = (
     ("depth", "segmentation"),

@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from anyteacher.bench.claims import CLAIMS, REGULARISER, VARIED_CLAIMS, VARIED_PAIRS, Claim
+from anyteacher.bench.claims import (
+    CLAIMS,
+    RANDOM_CLAIMS,
+    REGULARISER,
+    VARIED_CLAIMS,
+    VARIED_PAIRS,
+    Claim,
+)
 from anyteacher.bench.grid import Grid, Scale
 from anyteacher.bench.problems import ROOMS, Budget
 from anyteacher.errors import ConfigError, did_you_mean
@@ -60,6 +67,7 @@ MATRIX = replace(
     tasks=(*ROOMS, "digits"),
     teachers=ROOMS,
     methods=("inverted", REGULARISER),
+    also_trained=("small",),
     seeds=8,
 )
 
@@ -69,9 +77,8 @@ METHODS = replace(
     tasks=("depth", "segmentation"),
     methods=(),
     claims=tuple(claim for claim in CLAIMS if claim.name.startswith("C2 ")),
-    first_seed=200,
-    further=0,
-    taps=("middle",),
+    first_seed=400,  # these methods have been compared on lower ones
+    seeds=8,
 )
 
 # Students' and teachers' tasks of the grids that differ from the matrix in one thing.
@@ -120,6 +127,17 @@ VARIED = replace(
     claims=VARIED_CLAIMS,
     # The deepest tap of 64 images has 256 positions, too few to fit a closed form of 192 channels.
     taps=("middle",),
+)
+
+RANDOM_TEACHERS = replace(
+    MATRIX,
+    name="random-teachers",
+    teachers=(),
+    methods=("inverted",),
+    claims=RANDOM_CLAIMS,
+    also_trained=(),
+    seeds=16,
+    first_seed=500,  # on lower ones the matrix had its say
 )
 
 FULL = Grid(
@@ -209,6 +227,7 @@ GRIDS = {
         WEAK,
         SMALL_TEACHERS,
         VARIED,
+        RANDOM_TEACHERS,
         FULL,
         GPU,
         GPU_MOBILENET,

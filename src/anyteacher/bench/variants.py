@@ -28,7 +28,7 @@ def _projector(name: str, **arguments: Any) -> dict[str, Any]:
 
 VARIANTS: dict[str, Variant] = {
     "closed form": Variant(
-        "in closed form, over some ten batches", _projector("ClosedForm", decay=0.9)
+        "in closed form over some ten batches", _projector("ClosedForm", decay=0.9)
     ),
     "no decay": Variant("without weight decay", optimization={"projector_weight_decay": 0.0}),
     "raw": Variant("to the student's features as they are", {"student_norm": "none"}),
