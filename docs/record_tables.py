@@ -4,19 +4,36 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from anyteacher.bench.claims import CLAIMS
-from anyteacher.bench.evidence import Outcome, against_alone, outcomes
+from anyteacher.bench.claims import (
+    CLAIMS,
+    METHODS,
+    REGULARISER,
+    VARIED_PAIRS,
+    Baseline,
+    Claim,
+)
+from anyteacher.bench.evidence import Outcome, outcome, outcomes
 from anyteacher.bench.grid import Scale
-from anyteacher.bench.grids import GRIDS, MATRIX, METHODS, QUICK, TEACHER_FREE
+from anyteacher.bench.grids import GRIDS, PAIRS
+from anyteacher.bench.pairs import against_alone
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
 from anyteacher.bench.record import read_records
 from anyteacher.bench.tables import in_words, with_interval
+from anyteacher.bench.variants import VARIANTS
 from anyteacher.losses import Direction
+from anyteacher.statistics import Paired
 
 EVIDENCE = Path(__file__).parent / "evidence"
 NONE = "–"
-_WITH_VERDICTS = (QUICK.name, MATRIX.name, METHODS.name, TEACHER_FREE.name)
+_WITH_VERDICTS = ("quick", "matrix", "random-teachers", "methods", "teacher-free")
+_VARIED = {
+    "as in the matrix": "matrix",
+    "512 training images": "ample",
+    "narrower students": "narrow",
+    "smaller teachers": "small-teachers",
+    "weaker teachers": "weak",
+}
 DIRECTIONS: tuple[Direction, ...] = ("inverted", "traditional")
 
 
@@ -37,7 +54,7 @@ def verdicts() -> str:
     """What the published records of each grid say of each claim of the paper."""
     found = {
         plan.grid.name: {one.claim.name: one for one in outcomes(plan)}
-        for plan in (published()[name] for name in _WITH_VERDICTS)
+        for plan in (published()[name] for name in _WITH_VERDICTS if name in published())
     }
     stated = [*CLAIMS, *(claim for name in found for claim in GRIDS[name].claims)]
     claims = {c.name: c for c in stated if any(c.name in known for known in found.values())}
@@ -51,7 +68,7 @@ def verdicts() -> str:
 
 def regularisers() -> str:
     """What each regulariser brings by itself, by the published records."""
-    plan = published()[TEACHER_FREE.name]
+    plan = published()["teacher-free"]
     rows: dict[str, list[str]] = {}
     header = ["regulariser"]
     for found in outcomes(plan):
@@ -77,7 +94,7 @@ def _verdict(found: Outcome | None) -> str:
 
 def what_teachers_bring() -> str:
     """What teachers of other tasks, of the same, and random ones bring each task of the matrix."""
-    plan = published()[MATRIX.name]
+    plan = published()["matrix"]
     (scale,) = plan.grid.scales
     kinds = ("another task", "the same task", "random")
     header = ["student", *(f"{kind}: {way}" for kind in kinds for way in DIRECTIONS)]
@@ -98,7 +115,97 @@ def _brought(
     plan: Plan, scale: Scale, task: str, teachers: Sequence[str], direction: Direction
 ) -> str:
     arms = [plan.grid.arm(scale, task, teacher, "inverted", direction) for teacher in teachers]
-    found = against_alone(plan, scale, *arms) if arms else None
+    return _bold(against_alone(plan, scale, *arms) if arms else None)
+
+
+def what_methods_do() -> str:
+    """Each of the ten methods in both directions, over the pairs of tasks of its grid."""
+    plan = published()["methods"]
+    header = ["method", *(f"{ours} against {other}" for ours, other in _AGAINST)]
+    rows = []
+    for method in METHODS:
+        (claim,) = (c for c in plan.grid.claims if c.methods == (method,))
+        means = [
+            _mean(plan, claim.pairs, ours, other, method=method, seeds=plan.grid.seeds)
+            for ours, other in _AGAINST
+        ]
+        rows.append([f"`{method}`", *map(_bold, means)])
+    return table(header, rows)
+
+
+_AGAINST: tuple[tuple[Direction, Baseline], ...] = (
+    ("inverted", "traditional"),
+    ("inverted", "alone"),
+    ("traditional", "alone"),
+)
+
+
+def what_is_varied() -> str:
+    """The same comparisons in grids that differ from the matrix in one thing, over as many seeds.
+
+    Those whose records are published.
+    """
+    random, alone = (tuple((t, other) for t, _ in PAIRS) for other in ("random", "none"))
+    header = [
+        "",
+        *(f"{ours} against {other}" for ours, other in _AGAINST),
+        "random teacher, inverted, against alone",
+        "teacher-free against alone",
+    ]
+    rows = []
+    for text, name in _VARIED.items():
+        if name not in published():
+            continue
+        plan = published()[name]
+        means = (
+            *(_mean(plan, PAIRS, ours, other) for ours, other in _AGAINST),
+            _mean(plan, random, "inverted", "alone"),
+            _mean(plan, alone, "none", "alone", method=REGULARISER),
+        )
+        rows.append([f"[{text}](evidence/{name}.md)", *map(_bold, means)])
+    return table(header, rows)
+
+
+def what_variants_do() -> str:
+    """The inverted direction with other projectors and norms, on dense pairs."""
+    plan = published()["variants"]
+    against: tuple[Baseline, ...] = ("alone", "unchanged", "traditional")
+    header = ["inverted projection", *(f"against {other}" for other in against)]
+    rows = []
+    texts = {name: variant.text for name, variant in VARIANTS.items()}
+    for name, text in {"": "as the method has it", **texts}.items():
+        means = [
+            None
+            if not name and other == "unchanged"
+            else _mean(plan, VARIED_PAIRS, "inverted", other, variant=name)
+            for other in against
+        ]
+        rows.append([text, *map(_bold, means)])
+    traditional = _mean(plan, VARIED_PAIRS, "traditional", "alone")
+    rows.append(["for comparison, a traditional one", _bold(traditional), NONE, NONE])
+    return table(header, rows)
+
+
+def _mean(
+    plan: Plan,
+    pairs: tuple[tuple[str, str], ...],
+    direction: Direction,
+    baseline: Baseline,
+    *,
+    method: str = "inverted",
+    variant: str = "",
+    seeds: int = 5,
+) -> Paired | None:
+    """The mean difference over pairs of tasks in per cent; None where a grid lacks one of them."""
+    claim = Claim("", "", pairs, (method,), direction, variant, baseline, seeds=seeds)
+    compared = plan.grid.comparisons(claim)
+    if not compared or any(one.ours not in plan.arms for one in compared):
+        return None
+    return outcome(plan, claim).mean
+
+
+def _bold(found: Paired | None) -> str:
+    """In words; bold where the interval leaves zero out."""
     if found is None:
         return NONE
     text = in_words(found)

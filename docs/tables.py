@@ -18,7 +18,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from record_tables import NONE, regularisers, table, verdicts, what_teachers_bring
+from record_tables import (
+    NONE,
+    regularisers,
+    table,
+    verdicts,
+    what_is_varied,
+    what_methods_do,
+    what_teachers_bring,
+    what_variants_do,
+)
 from torch import nn
 
 from anyteacher import losses, projectors
@@ -308,6 +317,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": method_tables,
     "verdicts": verdicts,
     "teachers": what_teachers_bring,
+    "methods by direction": what_methods_do,
+    "variants": what_variants_do,
+    "what is varied": what_is_varied,
     "regularisers": regularisers,
 }
 

@@ -26,7 +26,7 @@ def test_the_sections(records):
     inverted, traditional = sections["Which task teaches which, with 16 images"].blocks
     assert (inverted.rows, inverted.columns) == (
         ["depth", "segmentation"],
-        ("depth", "segmentation", "random"),
+        ["depth", "segmentation", "random"],
     )
     assert inverted.values[0][1].value == pytest.approx(20, abs=0.5)
     assert inverted.values[1][0].value == pytest.approx(-20, abs=0.5)
@@ -45,6 +45,14 @@ def test_the_sections(records):
     assert len(choices.rows) == len(GRID.arms())
     (machines,) = sections["What it was run on"].blocks
     assert machines.rows == [["CPU", "none", "2.0", "0", "abc", len(records)]]
+
+
+def test_a_teacher_that_no_claim_has_is_in_no_matrix():
+    claims = tuple(claim for claim in GRID.claims if claim.name == "C1")
+    grid = replace(GRID, claims=claims)
+    sections = {s.title: s for s in make_sections(Plan(grid, ran(grid, measure)))}
+    inverted, _ = sections["Which task teaches which, with 16 images"].blocks
+    assert inverted.columns == ["depth", "segmentation"]
 
 
 def test_the_same_records_give_the_same_files(records, tmp_path):

@@ -81,16 +81,17 @@ METHODS = replace(
     seeds=8,
 )
 
-# Students' and teachers' tasks of the grids that differ from the matrix in one thing.
-_PAIRS = (
+PAIRS: tuple[tuple[str, str], ...] = (
     ("depth", "segmentation"),
     ("segmentation", "depth"),
     ("normals", "depth"),
     ("classification", "segmentation"),
 )
+"""Students' and teachers' tasks of the grids that differ from the matrix in one thing."""
+
 _TRIED = ("C1", "C3", "C3 elsewhere", "C4", "C4 elsewhere")
 _FEW_CLAIMS = tuple(
-    replace(claim, pairs=_PAIRS) if claim.name == "C1" else claim
+    replace(claim, pairs=PAIRS) if claim.name == "C1" else claim
     for claim in CLAIMS
     if claim.name in _TRIED
 )
@@ -98,7 +99,7 @@ _FEW_CLAIMS = tuple(
 AMPLE = replace(
     QUICK,
     name="ample",
-    tasks=tuple(task for task, _ in _PAIRS),
+    tasks=tuple(task for task, _ in PAIRS),
     methods=("inverted", REGULARISER),
     claims=_FEW_CLAIMS,
     scales=(replace(QUICK.scales[0], images=512),),

@@ -120,7 +120,8 @@ def _claim_section(outcome: Outcome) -> Section:
 def _matrix_sections(plan: Plan) -> list[Section]:
     """Which task teaches which: a section a size of the training set, both directions in it."""
     grid = plan.grid
-    teachers = (*grid.teachers, "random")
+    taught = {arm.teacher for arm in plan.arms}
+    teachers = [teacher for teacher in (*grid.teachers, "random") if teacher in taught]
     sections = []
     for scale in grid.scales:
         tasks = [task for task in grid.tasks if problem(task).target]
