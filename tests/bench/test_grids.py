@@ -67,7 +67,9 @@ def test_the_matrix_is_six_tasks_by_six_teachers_and_a_random_one():
     directions = ("inverted", "traditional")
     digits = set(product(["digits"], ["random"], directions))
     assert taught == set(product(ROOMS, teachers, directions)) | digits
-    assert set(Plan(MATRIX, {}).teachers) >= set(Plan(QUICK, {}).teachers)
+    trained = Plan(MATRIX, {}).teachers
+    assert set(trained) == set(product(ROOMS, ("large", "small")))
+    assert set(trained) >= set(Plan(QUICK, {}).teachers)
 
 
 def test_a_wrong_name():

@@ -197,7 +197,7 @@ TEACHER_FREE = Grid(
     teachers=(),
     claims=(
         _regularised("digits", seeds=20),
-        _regularised("classification", seeds=5),
+        _regularised("classification", seeds=10),
     ),
     scales=(
         Scale(512, Budget(192, batch=32, pixels=64, val=256, test=1024, looks=3), 100, _DIGITS),
@@ -209,9 +209,11 @@ TEACHER_FREE = Grid(
     teacher_lr=2e-3,
     seeds=20,
     selection_seeds=3,
+    first_seed=600,  # lower ones were looked at, with one weight decay and no weights further out
     lrs=(0.001, 0.003, 0.01, 0.03),
-    decays=(0.05,),
+    decays=(0.05, 0.2, 0.5),
     weights=(0.01, 0.1, 1.0, 10.0),
+    further=2,
     taps=("deep",),
     forms=("own",),
 )
