@@ -168,6 +168,18 @@ def test_an_interrupted_fit_names_what_goes_on(call, monkeypatch, tmp_path):
     assert error == "anyteacher fit: interrupted. The same command with --resume goes on.\n"
 
 
+@pytest.mark.parametrize(
+    ("action", "go_on"), [("run", " The same command goes on."), ("claims", "")]
+)
+def test_an_interrupted_benchmark_goes_on_with_the_same_command(call, monkeypatch, action, go_on):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("anyteacher.parsers.call", interrupted)
+    status, _, error = call("bench", action)
+    assert (status, error) == (130, f"anyteacher bench: interrupted.{go_on}\n")
+
+
 def test_a_checkpoint_that_cannot_be_gone_on_from_says_why(call, tmp_path):
     folder = tmp_path / "run"
     assert call("fit", CONFIG, f"--output={folder}")[0] == 0

@@ -39,6 +39,12 @@ def overview() -> str:
     )
 
 
+_GOES_ON = {
+    "fit": " The same command with --resume goes on.",
+    "bench run": " The same command goes on.",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status, 2 for anything wrong with the input."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -55,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, SystemExit) as error:
         if not _was_interrupted(error):
             raise
-        go_on = " The same command with --resume goes on." if command == "fit" else ""
+        go_on = _GOES_ON.get(" ".join(given[:2]), _GOES_ON.get(command, ""))
         return _fail(f"anyteacher {command}", f"interrupted.{go_on}", 130)
 
 

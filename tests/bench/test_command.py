@@ -10,7 +10,7 @@ from anyteacher.bench.command import named
 from anyteacher.bench.grid import Scale
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import Budget
-from anyteacher.bench.record import read_records, write_record
+from anyteacher.bench.record import gather, read_records, write_record
 
 SHORT = Budget(steps=2, batch=8, pixels=16, val=8, test=8, looks=1)
 # A teacher, the student alone, and two directions, over two seeds.
@@ -168,6 +168,19 @@ def test_records_of_another_grid_are_not_taken_for_missing_ones(call, folder, ac
     assert re.search(
         r"None of the \d+ records at .* is of the grid 'small'\. They are of tiny", err
     )
+
+
+def test_a_grid_that_is_whole_beside_one_that_is_not_is_named(call, folder, tmp_path):
+    """Records of one grid hold some of another's: what was meant may be the first."""
+    records = read_records(folder)
+    gather(records.values(), tmp_path / "tiny.jsonl")
+    more = replace(GRID, name="more", seeds=6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(grids.GRIDS, "more", more)
+        _, out, _ = call("claims", tmp_path / "tiny.jsonl", "--grid", "more")
+        assert "The grid 'more' is not complete here, and tiny is: --grid says which." in out
+        _, out, _ = call("claims", tmp_path / "tiny.jsonl", "--grid", "tiny")
+        assert "not complete" not in out
 
 
 def test_power(call):

@@ -24,7 +24,8 @@ def measure(cell):
 def test_a_line_a_setting_and_a_column_a_direction():
     (section,) = tuning_section(Plan(GRID, ran(GRID, measure)))
     (table,) = section.blocks
-    kinds = ["trained, traditional", "trained, inverted", "random, traditional", "random, inverted"]
+    ways = ("traditional", "inverted")
+    kinds = [f"{kind} teacher, {way}" for kind in ("trained", "random") for way in ways]
     assert table.columns == ["× own weight", "tap", "form", *kinds]
     # Depth, an error, is less by a half, and by two thirds; segmentation, a score, is 2 and 3 times
     # as large. Digits have a random teacher alone.

@@ -38,6 +38,12 @@ def test_table_aligns_results_to_the_right_and_words_to_the_left():
     assert Table(["a", "b"], []).numeric() == [True, True]
 
 
+def test_sentences_have_more_room_than_words():
+    page = Table(["name", "word", "sentence"], [["a", "yes", "so it is " * 9], ["b", "no", "so"]])
+    cells = list(ET.fromstring(page.html()).iter("td"))
+    assert [cell.get("class") for cell in cells] == ["words", "words sentences"] * 2
+
+
 def test_table_shows_what_is_not_finite():
     assert Table(["a"], [[float("nan")], [float("-inf")]]).texts() == [["nan"], ["−inf"]]
 

@@ -44,7 +44,7 @@ def test_what_is_certain_is_bold():
 def test_as_a_table():
     table = MATRIX.table()
     assert table.texts() == [
-        ["depth", "2.0 [1.0, 3.0]", "−1.0 [−2.5, 0.5]"],
+        ["depth", "**2.0 [1.0, 3.0]**", "−1.0 [−2.5, 0.5]"],
         ["normals", "·", "0.0 [0.0, 0.0]"],
     ]
     assert table.columns == ["student, teacher", "edges", "random"]

@@ -145,6 +145,13 @@ def _plan(settings: Namespace) -> Plan:
             f"None of the {len(records)} records at '{settings.records}' is of the grid "
             f"'{settings.grid}'. {named}: --grid says which."
         )
+    if len(plan.made()) < plan.count:
+        whole = [n for n, g in GRIDS.items() if (p := Plan(g, records)).made() and not p.ready()]
+        if whole:
+            say(
+                f"The grid '{settings.grid}' is not complete here, and {' and '.join(whole)} "
+                f"{'is' if len(whole) == 1 else 'are'}: --grid says which."
+            )
     return plan
 
 

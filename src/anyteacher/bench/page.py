@@ -38,11 +38,17 @@ that Holm's procedure gives it within its claim, or within several that are part
 such as which of many methods, so that the probability of any false "supported" among them is at
 most 5 %. Differences are in per cent of the baseline, turned so that more is
 better. "Better" is supported where the whole interval is above zero, and not supported where it is
-below the smallest difference that matters, of which it so shows that there is none; "no better" the
-other way round. An interval between the
+below the smallest difference that matters: a better one is then ruled out; "no better" the other
+way round. An interval between the
 two supports both: a difference that is there and does not matter. Everything else is undecided, and
 so is what lacks seeds or has diverged. A claim is supported where more than its stated share of the
 comparisons is. The claims were stated before any of these runs."""
+
+_SOURCE = (
+    "Runs of several states of the source are comparable where they are in one table: the key of a "
+    "run is made of all its settings and of what methods make of them, and what changed since "
+    "changed none of these."
+)
 
 _FAIRNESS = """All students of a task have the same network, steps, schedule and images. The
 learning rate and the weight decay are those that were best for the student alone; all else was
@@ -66,7 +72,7 @@ def make_sections(plan: Plan) -> list[Section]:
         Section("What was chosen", f"{_one_line(_FAIRNESS)} {tried(plan)}.", [choices(plan)]),
         *_left_section(plan),
         *tuning_section(plan),
-        Section("What it was run on", "", [machines(plan)]),
+        Section("What it was run on", _SOURCE, [machines(plan)]),
     ]
 
 
@@ -182,7 +188,7 @@ def _alone_section(plan: Plan) -> Section:
             rows.append([arm.task, arm.images, arm.student, metric, *scores])
     columns = ["task", "images", "network", "deciding metric", "mean", "deviation"]
     columns += ["seeds", "diverged"]
-    text = "What all differences are relative to, or to another arm like it: on the test data."
+    text = "Their deciding metrics on the test data, to which what others bring is relative."
     return Section("The students alone", text, [Table(columns, rows, "Scores of the students")])
 
 

@@ -10,8 +10,12 @@ from anyteacher.report.blocks import Cell
 from anyteacher.report.markup import number
 from anyteacher.statistics import Paired
 
-_BESIDE = ("against alone, %", "the baseline against alone, %")
-_OF_GAINS = "Against the student alone each interval is at 95 % for itself, and decides nothing."
+_OVER = ">\N{NO-BREAK SPACE}"
+_BESIDE = ("brings, %", "baseline brings, %")
+_OF_GAINS = (
+    "What either arm brings is its difference from the student alone, in per cent of that; each of "
+    "these intervals is at 95 % for itself, and decides nothing."
+)
 
 
 def summary(found: Sequence[Outcome]) -> Table:
@@ -22,7 +26,7 @@ def summary(found: Sequence[Outcome]) -> Table:
             outcome.verdict,
             f"{outcome.count('supported')} / {outcome.count('not supported')} / "
             f"{outcome.count('undecided')}",
-            "all" if outcome.claim.needs == 1 else f"more than {outcome.claim.needs:.0%}",
+            "all" if outcome.claim.needs == 1 else f"{_OVER}{outcome.claim.needs:.0%}",
             in_words(outcome.mean),
             outcome.claim.statement,
         ]
@@ -66,7 +70,7 @@ def comparisons_table(outcome: Outcome) -> Table:
             found = number(row.smallest * row.percent, 1)
         gains = map(in_words, row.gains)
         rows.append([label(row, claim), interval, pairs, found, row.verdict, *gains])
-    columns = ["comparison", "difference, % of the baseline", "pairs", "findable, %"]
+    columns = ["comparison", "difference, %", "pairs", "findable, %"]
     columns += [claim.expects, *(_BESIDE if beside else ())]
     note = _baseline(claim) + (f" {_OF_GAINS}" if beside else "") + _lacking(outcome.rows)
     return Table(columns, rows, claim.name, note)
@@ -105,7 +109,8 @@ def _baseline(claim: Claim) -> str:
     if claim.variant:
         arm = f"{arm} ({claim.variant})"
     return (
-        f"Compared is {arm}{way} with {against}: {quantity}; more is better. {alike}The smallest "
+        f"Compared is {arm}{way} with {against}: {quantity}, in per cent of the latter; more is "
+        f"better. {alike}The smallest "
         f"difference that matters is {claim.margin:.0%}. Intervals are of five pairs or more, at "
         "Holm's levels. Findable is the true difference that would be found with a probability of "
         "80 %."
@@ -135,7 +140,7 @@ def tried(plan: Plan) -> str:
         "weights": grid.weights,
         "taps": grid.taps,
         "forms": grid.forms,
-        "further forms where an image has one answer": images,
+        "further forms, of tasks with one answer an image,": images,
     }
     words = "; ".join(
         f"{name} {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)}"
@@ -149,16 +154,41 @@ def tried(plan: Plan) -> str:
 
 
 def choices(plan: Plan) -> Table:
-    """One line an arm: what was chosen for it."""
+    """One line an arm: what was chosen for it, and whether that was an end of what was tried."""
     rows: list[list[Cell]] = []
+    ended = 0
     for arm in plan.arms:
         choice = plan.chosen(arm)
-        if choice is not None:
-            taps = ["·", "·", "·"] if arm.alone else [f"{choice.weight:g}", choice.tap, choice.form]
-            rates = [f"{choice.lr:g}", f"{choice.weight_decay:g}"]
-            rows.append([arm.task, str(arm.images), arm.name, *rates, *taps])
+        if choice is None:
+            continue
+        rates, taps = [f"{choice.lr:g}", f"{choice.weight_decay:g}"], ["·", "·", "·"]
+        if arm.alone:
+            rates = [
+                _marked(choice.lr, plan.grid.lrs),
+                _marked(choice.weight_decay, plan.grid.decays),
+            ]
+        else:
+            weights = [cell.choice.weight for cell in plan.weighing(arm)]
+            taps = [_marked(choice.weight, weights), choice.tap, choice.form]
+        ended += any(mark in text for mark in (_LEAST, _MOST) for text in (*rates, *taps))
+        rows.append([arm.task, str(arm.images), arm.name, *rates, *taps])
     columns = ["task", "images", "arm", "lr", "decay", "× own weight", "tap", "form"]
-    return Table(columns, rows, "Settings by validation")
+    note = (
+        f"{_LEAST} is the least and {_MOST} the most of what was tried, so that what is better "
+        f"still may lie beyond: {ended} of {len(rows)} arms. The rate and the decay of the student "
+        "alone are those of the other arms of its task."
+    )
+    return Table(columns, rows, "Settings by validation", note)
+
+
+_LEAST, _MOST = "↓", "↑"
+
+
+def _marked(value: float, tried: Sequence[float]) -> str:
+    """A number that was chosen, with a mark where it is an end of several."""
+    ends = {min(tried): _LEAST, max(tried): _MOST}
+    mark = ends.get(value, "") if len(ends) > 1 else ""
+    return f"{value:g} {mark}".rstrip()
 
 
 def machines(plan: Plan) -> Table:

@@ -41,7 +41,7 @@ def tuning_section(plan: Plan) -> list[Section]:
         "× own weight",
         "tap",
         "form",
-        *(f"{kind}, {direction}" for kind, direction in columns),
+        *(f"{kind} teacher, {direction}" for kind, direction in columns),
     ]
     return [Section("What the settings did", _TEXT, [Table(titles, rows, "Settings tried")])]
 

@@ -35,7 +35,9 @@ def make_page(outcomes: Sequence[Outcome], *, minutes: float, jobs: int, short: 
     intro = (
         "Can a teacher of another task, or one that was never trained, help a small student? Each "
         "student below differs from the first of its study in the teacher and the direction of "
-        "the projection, and in nothing else: same seeds, same data, same number of steps.\n\n"
+        "the projection: same seeds, same data, same number of steps. How strongly it is taught "
+        "and what of the features is compared was chosen for each on validation data with other "
+        "seeds, and is told at the end.\n\n"
         "`inverted` projects the teacher's features into the student's space, `traditional` the "
         "student's into the teacher's."
     )

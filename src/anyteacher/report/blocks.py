@@ -16,6 +16,8 @@ from anyteacher.report.markup import escape, inline, number
 
 Cell = str | int | float
 
+_SENTENCE = 60  # characters: longer cells are sentences
+
 
 class Block(ABC):
     """A piece of a page."""
@@ -70,7 +72,7 @@ class Table(Block):
 
     def html(self) -> str:
         """The table, in a box that scrolls sideways where the screen is narrow."""
-        kinds = ["" if numeric else ' class="words"' for numeric in self.numeric()]
+        kinds = [f' class="{kind}"' if kind else "" for kind in self._kinds()]
         heads = "".join(
             f'<th scope="col"{kind}>{inline(column)}</th>'
             for column, kind in zip(self.columns, kinds, strict=True)
@@ -82,6 +84,15 @@ class Table(Block):
             body += f"<tr>{''.join(cells)}</tr>"
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
         return captioned(table, self.caption, note(self.note))
+
+    def _kinds(self) -> list[str]:
+        """For each column how it is set: numbers, words, or sentences, which need more room."""
+        columns = zip(*self.texts(), strict=True)
+        longest = [max(map(len, cells)) for cells in columns] or [0] * len(self.columns)
+        return [
+            "" if numeric else "words sentences" if length > _SENTENCE else "words"
+            for numeric, length in zip(self.numeric(), longest, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -82,18 +82,19 @@ class DifferenceMatrix(Block):
         return max(known, default=0.0)
 
     def table(self) -> Table:
-        """The same as text."""
+        """The same as text; bold as Markdown has it."""
         rows = [
-            [name, *(self._text(entry) for entry in row)]
+            [name, *(self._text(entry, "**") for entry in row)]
             for name, row in zip(self.rows, self.values, strict=True)
         ]
         return Table([self.corner, *self.columns], rows, self.caption, self.note)
 
-    def _text(self, entry: Difference | None) -> str:
+    def _text(self, entry: Difference | None, strong: str = "") -> str:
         if entry is None:
             return "·"
         value, low, high = (number(v, self.decimals) for v in (entry.value, entry.low, entry.high))
-        return f"{value} [{low}, {high}]"
+        around = strong if entry.certain else ""
+        return f"{around}{value} [{low}, {high}]{around}"
 
     def _cell(self, entry: Difference | None, largest: float) -> str:
         text = inline(self._text(entry))
