@@ -1,0 +1,81 @@
+"""What the prose of `docs/bench.md` and the README says of the published records is so."""
+
+import sys
+from functools import cache
+from pathlib import Path
+
+from anyteacher.bench.evidence import outcomes
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
+import record_tables
+
+
+@cache
+def said(name):
+    """What the records of a grid say of each of its claims, by the claim's name."""
+    return {found.claim.name: found for found in outcomes(record_tables.published()[name])}
+
+
+def verdicts(found):
+    """Of each comparison, by the student's task."""
+    by_task = {}
+    for row in found.rows:
+        by_task.setdefault(row.comparison.ours.task, []).append(row.verdict)
+    return by_task
+
+
+def test_the_direction():
+    c1 = said("matrix")["C1"]
+    assert c1.count("supported") == 0
+    assert c1.mean.high < 0
+    refuted = {task for task, found in verdicts(c1).items() if "not supported" in found}
+    assert refuted == {"normals", "relighting"}
+    ahead = [r.relative()[0] > 0 for r in c1.rows if r.comparison.ours.task == "classification"]
+    assert sum(ahead) > len(ahead) / 2
+    assert said("matrix")["C1 same task"].verdict == "supported"
+    assert said("matrix")["C1 same task"].mean.high < 0
+
+
+def test_random_teachers():
+    found = said("random-teachers")
+    assert verdicts(found["C3"]) == {
+        "depth": ["undecided"],
+        "relighting": ["supported"],
+        "segmentation": ["not supported"],
+    }
+    assert verdicts(said("matrix")["C3"])["segmentation"] == ["supported"]
+    assert found["C3 traditional"].verdict == "supported"
+    assert found["C3 traditional elsewhere"].verdict == "supported"
+    rows = found["C1 random"].rows
+    brought = {row.comparison.ours.task: list(row.gains) for row in rows}
+    assert all(inverted.high > 0 for inverted, _ in brought.values())
+    assert {task for task, (_, trad) in brought.items() if trad.high < 0} == {
+        "segmentation",
+        "classification",
+    }
+    inverted, traditional = brought["relighting"]
+    assert traditional.mean > inverted.mean > 0
+
+
+def test_many_methods():
+    found = said("methods").values()
+    assert sum(one.count("supported") for one in found) == 0
+    assert sum(one.count("not supported") for one in found) > 1
+
+
+def test_the_rank_and_the_cost():
+    matrix = said("matrix")
+    assert matrix["C6"].count("supported") == len(matrix["C6"].rows)
+    assert matrix["C6 distance"].verdict != "supported"
+    assert matrix["C5 time"].verdict == matrix["C5 memory"].verdict == "undecided"
+    assert matrix["C5 teacher-free time"].verdict == "not supported"
+
+
+def test_what_was_varied():
+    variants = said("variants")
+    assert sum(one.count("supported") for one in variants.values()) == 0
+    ample = said("ample")["C1"]
+    assert ample.mean.high < 0
+    for row in ample.rows:
+        inverted, traditional = row.gains
+        assert traditional.mean > inverted.mean
