@@ -145,8 +145,8 @@ def _plan(settings: Namespace) -> Plan:
             f"None of the {len(records)} records at '{settings.records}' is of the grid "
             f"'{settings.grid}'. {named}: --grid says which."
         )
-    if len(plan.made()) < plan.count:
-        whole = [n for n, g in GRIDS.items() if (p := Plan(g, records)).made() and not p.ready()]
+    if not plan.complete:
+        whole = [name for name, grid in GRIDS.items() if Plan(grid, records).complete]
         if whole:
             say(
                 f"The grid '{settings.grid}' is not complete here, and {' and '.join(whole)} "

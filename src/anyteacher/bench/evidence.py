@@ -30,9 +30,9 @@ class Row:
             strictest level of the family and with the deviation that was seen; in the units of the
             quantity.
         gains: What the student alone gains by the arm, and by its baseline, in per cent and each
-            with the 95 % interval of one comparison: whether what is better helps, or does less
-            harm. None for one that cannot be said; empty where the claim is of no metric, or
-            compares with the student alone itself.
+            with the 95 % interval of one comparison, over all seeds of the grid: whether what is
+            better helps, or does less harm. None for one that cannot be said; empty where the claim
+            is of no metric, or compares with the student alone itself.
     """
 
     comparison: Comparison

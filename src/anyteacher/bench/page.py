@@ -42,12 +42,12 @@ below the smallest difference that matters: a better one is then ruled out; "no 
 way round. An interval between the
 two supports both: a difference that is there and does not matter. Everything else is undecided, and
 so is what lacks seeds or has diverged. A claim is supported where more than its stated share of the
-comparisons is. The claims were stated before any of these runs."""
+comparisons is. The claims were stated before any run that is compared."""
 
 _SOURCE = (
-    "Runs of several states of the source are comparable where they are in one table: the key of a "
-    "run is made of all its settings and of what methods make of them, and what changed since "
-    "changed none of these."
+    "The key of a run is made of all its settings and of what methods make of them: runs of other "
+    "states of the source are of the same settings. The code behind them may differ; the commits "
+    "tell which."
 )
 
 _FAIRNESS = """All students of a task have the same network, steps, schedule and images. The

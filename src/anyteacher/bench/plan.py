@@ -74,8 +74,13 @@ class Plan:
         return [arm for arm in self.arms if self.chosen(arm) is None]
 
     def never_compared(self) -> list[Arm]:
-        """The arms that stay so, known once nothing is left to run: none before."""
+        """Arms whose teacher, or all of whose choices, diverged; empty while runs are left."""
         return [] if self.ready() else self.waiting()
+
+    @property
+    def complete(self) -> bool:
+        """Whether some of its runs are made and none is left to make."""
+        return bool(self.made()) and not self.ready()
 
     def selection(self, arm: Arm) -> list[Cell]:
         """The runs among which an arm's settings are chosen; none while it waits for others."""

@@ -10,6 +10,7 @@ from anyteacher.report.blocks import Cell
 from anyteacher.report.markup import number
 from anyteacher.statistics import Paired
 
+_LEAST, _MOST = "↓", "↑"
 _OVER = ">\N{NO-BREAK SPACE}"
 _BESIDE = ("brings, %", "baseline brings, %")
 _OF_GAINS = (
@@ -153,6 +154,12 @@ def tried(plan: Plan) -> str:
     return words
 
 
+def _end(value: float, values: Sequence[float]) -> str:
+    """A mark where a number is the least or the most of several; empty where it is between."""
+    ends = {min(values): f" {_LEAST}", max(values): f" {_MOST}"}
+    return ends.get(value, "") if len(ends) > 1 else ""
+
+
 def choices(plan: Plan) -> Table:
     """One line an arm: what was chosen for it, and whether that was an end of what was tried."""
     rows: list[list[Cell]] = []
@@ -161,16 +168,16 @@ def choices(plan: Plan) -> Table:
         choice = plan.chosen(arm)
         if choice is None:
             continue
-        rates, taps = [f"{choice.lr:g}", f"{choice.weight_decay:g}"], ["·", "·", "·"]
+        rate = decay = weight = ""
+        taps = ["·", "·", "·"]
         if arm.alone:
-            rates = [
-                _marked(choice.lr, plan.grid.lrs),
-                _marked(choice.weight_decay, plan.grid.decays),
-            ]
+            rate = _end(choice.lr, plan.grid.lrs)
+            decay = _end(choice.weight_decay, plan.grid.decays)
         else:
-            weights = [cell.choice.weight for cell in plan.weighing(arm)]
-            taps = [_marked(choice.weight, weights), choice.tap, choice.form]
-        ended += any(mark in text for mark in (_LEAST, _MOST) for text in (*rates, *taps))
+            weight = _end(choice.weight, [cell.choice.weight for cell in plan.weighing(arm)])
+            taps = [f"{choice.weight:g}{weight}", choice.tap, choice.form]
+        rates = [f"{choice.lr:g}{rate}", f"{choice.weight_decay:g}{decay}"]
+        ended += bool(rate or decay or weight)
         rows.append([arm.task, str(arm.images), arm.name, *rates, *taps])
     columns = ["task", "images", "arm", "lr", "decay", "× own weight", "tap", "form"]
     note = (
@@ -179,16 +186,6 @@ def choices(plan: Plan) -> Table:
         "alone are those of the other arms of its task."
     )
     return Table(columns, rows, "Settings by validation", note)
-
-
-_LEAST, _MOST = "↓", "↑"
-
-
-def _marked(value: float, tried: Sequence[float]) -> str:
-    """A number that was chosen, with a mark where it is an end of several."""
-    ends = {min(tried): _LEAST, max(tried): _MOST}
-    mark = ends.get(value, "") if len(ends) > 1 else ""
-    return f"{value:g} {mark}".rstrip()
 
 
 def machines(plan: Plan) -> Table:
