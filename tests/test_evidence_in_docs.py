@@ -113,3 +113,6 @@ def test_what_was_varied():
     variants = said("variants")
     assert sum(one.count("supported") for one in variants.values()) == 0
     assert said("ample")["C1"].mean.high < 0
+    *_, weak = record_tables.what_is_varied().splitlines()
+    assert "weaker teachers" in weak
+    assert "**" not in weak

@@ -25,6 +25,8 @@ def test_first_come_the_teachers_and_the_student_alone():
     assert {stage for stage, _ in found} == {"teacher", "selection"}
     assert all(arm.alone for _, arm in found)
     assert plan.waiting() == list(plan.arms)
+    assert plan.never_compared() == []  # they wait, and will be
+    assert not plan.complete
 
 
 def test_then_what_takes_their_settings_and_then_the_comparison():
@@ -176,6 +178,9 @@ def test_an_arm_waits_for_its_teacher_alone(status):
     assert plan.chosen(TAUGHT) is None
     assert plan.chosen(RANDOM) is not None
     assert {arm.teacher for arm in plan.waiting()} == {"segmentation"}
+    # What failed is tried again; of what diverged nothing is left to run.
+    assert plan.never_compared() == (plan.waiting() if status == "diverged" else [])
+    assert plan.complete == (status == "diverged")
 
 
 def test_test_data_are_read_by_no_run_that_something_is_chosen_by():
