@@ -14,7 +14,7 @@ from anyteacher.bench.claims import (
 )
 from anyteacher.bench.evidence import Outcome, outcome, outcomes
 from anyteacher.bench.grid import Scale
-from anyteacher.bench.grids import GRIDS, PAIRS
+from anyteacher.bench.grids import AMPLE, GRIDS, PAIRS
 from anyteacher.bench.pairs import against_alone
 from anyteacher.bench.plan import Plan
 from anyteacher.bench.problems import problem
@@ -29,7 +29,7 @@ NONE = "–"
 _WITH_VERDICTS = ("quick", "matrix", "random-teachers", "methods", "teacher-free")
 _VARIED = {
     "as in the matrix": "matrix",
-    "512 training images": "ample",
+    f"{AMPLE.scales[0].images} training images": "ample",
     "narrower students": "narrow",
     "smaller teachers": "small-teachers",
     "weaker teachers": "weak",
@@ -54,7 +54,7 @@ def verdicts() -> str:
     """What the published records of each grid say of each claim of the paper."""
     found = {
         plan.grid.name: {one.claim.name: one for one in outcomes(plan)}
-        for plan in (published()[name] for name in _WITH_VERDICTS if name in published())
+        for plan in (published()[name] for name in _WITH_VERDICTS)
     }
     stated = [*CLAIMS, *(claim for name in found for claim in GRIDS[name].claims)]
     claims = {c.name: c for c in stated if any(c.name in known for known in found.values())}
@@ -194,7 +194,7 @@ def _mean(
     *,
     method: str = "inverted",
     variant: str = "",
-    seeds: int = 5,
+    seeds: int = AMPLE.seeds,
 ) -> Paired | None:
     """The mean difference over pairs of tasks in per cent; None where a grid lacks one of them."""
     claim = Claim("", "", pairs, (method,), direction, variant, baseline, seeds=seeds)
@@ -209,4 +209,4 @@ def _bold(found: Paired | None) -> str:
     if found is None:
         return NONE
     text = in_words(found)
-    return text if found.low <= 0 <= found.high else f"**{text}**"
+    return text if found.verdict == "undecided" else f"**{text}**"

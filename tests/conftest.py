@@ -41,8 +41,8 @@ settings.register_profile("default", deadline=None, max_examples=50, derandomize
 settings.load_profile("default")
 torch.set_num_threads(1)
 
-# What tests share with the scripts that they start.
-sys.path += [str(Path(__file__).parent / folder) for folder in ("programs", "contracts")]
+# What tests share with the scripts that they start, and what makes the tables of the documentation.
+sys.path += [str(Path(__file__).parent / folder) for folder in ("programs", "contracts", "../docs")]
 
 
 @pytest.fixture(autouse=True)

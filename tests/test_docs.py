@@ -1,6 +1,5 @@
 """The pages of `docs/`: what they tell to do works, and what they list is what there is."""
 
-import importlib.util
 import inspect
 import io
 import json
@@ -14,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import tables
 import torch
 import yaml
 from torch import nn
@@ -30,18 +30,6 @@ from anyteacher.teachers.kinds import KINDS
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 GUIDES = ["write-a-loss.md", "write-a-projector.md"]
-
-
-def load_tables():
-    """`docs/tables.py`, no part of the package; it finds its neighbour as a script does."""
-    sys.path.insert(0, str(DOCS))
-    spec = importlib.util.spec_from_file_location("docs_tables", DOCS / "tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tables = load_tables()
 
 
 @dataclass(frozen=True)

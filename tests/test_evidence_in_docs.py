@@ -1,15 +1,12 @@
 """What the prose of `docs/bench.md` and the README says of the published records is so."""
 
-import sys
 from functools import cache
-from pathlib import Path
+
+import record_tables
 
 from anyteacher.bench.claims import REGULARISER
 from anyteacher.bench.evidence import outcomes
 from anyteacher.bench.pairs import against_alone
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
-import record_tables
 
 
 @cache

@@ -76,12 +76,15 @@ RANKS = {"spectra/a/projector_rank": [(0, 9.0), (3, 2.0)], "spectra/a/directions
 """Of a projector: first more than it could be, and in the end a quarter of that."""
 
 
+def _gave(cell: Cell, value: float) -> Record:
+    """A record whose metric on the test data, where they are read, is a value."""
+    test = {} if cell.stage == "selection" else {pretended(cell).monitor: value}
+    return pretended(cell, test=test, curves=RANKS if cell.arm.method else {})
+
+
 def measure(cell: Cell) -> Record:
     """A record whose metric is a fifth smaller in the inverted direction; the rank is a quarter."""
-    metric = pretended(cell).monitor
-    value = 0.5 - 0.1 * (cell.arm.direction == "inverted") + _NOISE[cell.seed % 5]
-    test = {} if cell.stage == "selection" else {metric: value}
-    return pretended(cell, test=test, curves=RANKS if cell.arm.method else {})
+    return _gave(cell, 0.5 - 0.1 * (cell.arm.direction == "inverted") + _NOISE[cell.seed % 5])
 
 
 def measured(task: str = "depth", **by_direction: float) -> Callable[[Cell], Record]:
@@ -91,10 +94,7 @@ def measured(task: str = "depth", **by_direction: float) -> Callable[[Cell], Rec
     """
 
     def measure(cell: Cell) -> Record:
-        metric = pretended(cell).monitor
         value = by_direction.get(cell.arm.direction, 0.5) if cell.arm.task == task else 0.5
-        noise = _NOISE[cell.seed % 5] * (1 + 0.3 * len(cell.arm.name) % 2)
-        test = {} if cell.stage == "selection" else {metric: value + noise}
-        return pretended(cell, test=test, curves=RANKS if cell.arm.method else {})
+        return _gave(cell, value + _NOISE[cell.seed % 5] * (1 + (0.3 * len(cell.arm.name)) % 2))
 
     return measure

@@ -111,10 +111,9 @@ def _baseline(claim: Claim) -> str:
         arm = f"{arm} ({claim.variant})"
     return (
         f"Compared is {arm}{way} with {against}: {quantity}, in per cent of the latter; more is "
-        f"better. {alike}The smallest "
-        f"difference that matters is {claim.margin:.0%}. Intervals are of five pairs or more, at "
-        "Holm's levels. Findable is the true difference that would be found with a probability of "
-        "80 %."
+        f"better. {alike}The smallest difference that matters is {claim.margin:.0%}. Intervals are "
+        "of five pairs or more, at Holm's levels. Findable is the true difference that would be "
+        "found with a probability of 80 %."
     )
 
 

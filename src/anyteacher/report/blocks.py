@@ -72,22 +72,23 @@ class Table(Block):
 
     def html(self) -> str:
         """The table, in a box that scrolls sideways where the screen is narrow."""
-        kinds = [f' class="{kind}"' if kind else "" for kind in self._kinds()]
+        texts = self.texts()
+        kinds = [f' class="{kind}"' if kind else "" for kind in self._kinds(texts)]
         heads = "".join(
             f'<th scope="col"{kind}>{inline(column)}</th>'
             for column, kind in zip(self.columns, kinds, strict=True)
         )
         body = ""
-        for row in self.texts():
+        for row in texts:
             cells = [f"<td{k}>{inline(c)}</td>" for c, k in zip(row, kinds, strict=True)]
             cells[:1] = [f'<th scope="row">{inline(cell)}</th>' for cell in row[:1]]
             body += f"<tr>{''.join(cells)}</tr>"
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
         return captioned(table, self.caption, note(self.note))
 
-    def _kinds(self) -> list[str]:
+    def _kinds(self, texts: Sequence[Sequence[str]]) -> list[str]:
         """For each column how it is set: numbers, words, or sentences, which need more room."""
-        columns = zip(*self.texts(), strict=True)
+        columns = zip(*texts, strict=True)
         longest = [max(map(len, cells)) for cells in columns] or [0] * len(self.columns)
         return [
             "" if numeric else "words sentences" if length > _SENTENCE else "words"
